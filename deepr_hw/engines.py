@@ -1,0 +1,51 @@
+"""What can execute an ``IntNet`` besides the reference, by name.
+
+An engine is a function ``run(net, x, workdir, **options) -> EngineRun`` in the room that knows its tool; it is imported
+only when asked for, so that nobody needs a tool that he doesn't use.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """What an engine returns.
+
+    logits            : (n, n_out) int32, as the reference gives them
+    cycles_per_sample : clock cycles from one sample to the next in steady state, or None where there is no clock
+    n_macs            : multiply-accumulates counted by the engine itself over all samples, or None
+    """
+
+    logits: np.ndarray
+    cycles_per_sample: float | None = None
+    n_macs: int | None = None
+
+
+ENGINES: dict[str, tuple[str, dict[str, object]]] = {
+    "onnx": ("deepr_hw.export.onnx_integer:run", {}),
+    "onnx-unoptimized": ("deepr_hw.export.onnx_integer:run", {"optimize": False}),
+    "hls4ml": ("deepr_hw.export.hls4ml_project:run", {}),
+    "verilator": ("deepr_hw.sim.engine:run", {"simulator": "verilator"}),
+    "icarus": ("deepr_hw.sim.engine:run", {"simulator": "icarus"}),
+}
+"""Engine name -> ``module:function`` and the options that tell the engines of one room apart."""
+
+
+def get_engine(name: str) -> Callable[..., EngineRun]:
+    """The function of engine ``name``: ``run(net, x, workdir)``.
+
+    Raises ``ValueError`` for an unknown name, ``RuntimeError`` saying which package is missing.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+    target, options = ENGINES[name]
+    module, function = target.split(":")
+    try:
+        run = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"engine {name!r} needs the package {error.name!r}, which is not installed") from error
+    return lambda net, x, workdir: run(net, x, workdir, **options)

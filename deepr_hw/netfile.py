@@ -1,0 +1,113 @@
+"""An ``IntNet`` as one ``.safetensors`` file whose size follows the number of connections.
+
+Tensors  ``layers.<i>.in_idx``, ``layers.<i>.out_idx`` (smallest unsigned type), ``layers.<i>.weight`` (int8) and, where
+         there is one, ``layers.<i>.bias`` (int32)
+Metadata ``format`` = deepr_hw.intnet, ``schema`` = 1, ``net`` = JSON with layers (kind, sizes, formats), budget, class
+         labels and provenance
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from .files import write_bytes
+from .fixed import Format
+from .ir import LAYER_KINDS, Budget, IntNet, Layer
+
+FORMAT = "deepr_hw.intnet"
+SCHEMA = "1"
+_ARRAYS = ("in_idx", "out_idx", "weight", "bias")
+_FORMATS = ("x_format", "w_format", "y_format")
+
+
+def save(net: IntNet, path: Path) -> None:
+    """Write ``net`` to ``path``, whole or not at all; the same network gives the same bytes."""
+    tensors, layers = {}, []
+    for i, layer in enumerate(net.layers):
+        for name in _ARRAYS:
+            if getattr(layer, name) is not None:
+                tensors[f"layers.{i}.{name}"] = getattr(layer, name)
+        formats = {name: fmt and asdict(fmt) for name in _FORMATS for fmt in [getattr(layer, name)]}
+        layers.append({"kind": layer.kind, "n_in": layer.n_in, "n_out": layer.n_out, **formats})
+    description = {"layers": layers, "budget": asdict(net.budget), "class_labels": net.class_labels,
+                   "provenance": dict(net.provenance)}
+    metadata = {"format": FORMAT, "schema": SCHEMA, "net": json.dumps(description, sort_keys=True)}
+    write_bytes(Path(path), to_safetensors(tensors, metadata))
+
+
+def load(path: Path) -> IntNet:
+    """The network in ``path``. Raises ``ValueError`` naming the file and the field when it is not a sound IntNet file,
+    ``OSError`` when it can't be read."""
+    path = Path(path)
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
+    try:
+        return _read(metadata, tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> IntNet:
+    for key, expected in (("format", FORMAT), ("schema", SCHEMA)):
+        if metadata.get(key) != expected:
+            raise ValueError(f"metadata {key} = {metadata.get(key)!r}: expected {expected!r}")
+    try:
+        about = json.loads(metadata.get("net", ""))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"metadata net: not JSON ({error})") from None
+    layers = [_read_layer(i, entry, tensors) for i, entry in enumerate(_get(about, "layers", list, "net"))]
+    if tensors:
+        raise ValueError(f"tensor {min(tensors)}: belongs to no layer")
+    budget = _get(about, "budget", dict, "net")
+    return IntNet(
+        layers=tuple(layers),
+        budget=Budget(_get(budget, "kind", str, "budget"), tuple(_get(budget, "limits", list, "budget"))),
+        class_labels=tuple(_get(about, "class_labels", list, "net")),
+        provenance=_get(about, "provenance", dict, "net"),
+    )
+
+
+def _read_layer(i: int, entry: Any, tensors: dict[str, np.ndarray]) -> Layer:
+    where = f"layers[{i}]"
+    kind = _get(entry, "kind", str, where)
+    if kind not in LAYER_KINDS:
+        raise ValueError(f"{where}.kind = {kind!r}: expected one of {', '.join(LAYER_KINDS)}")
+    arrays: dict[str, Any] = {name: tensors.pop(f"layers.{i}.{name}", None) for name in _ARRAYS}
+    for name in _ARRAYS[:-1]:
+        if arrays[name] is None:
+            raise ValueError(f"tensor layers.{i}.{name}: missing")
+    formats: dict[str, Any] = {name: _read_format(entry.get(name), f"{where}.{name}", optional=name == "y_format")
+                               for name in _FORMATS}
+    sizes = {name: _get(entry, name, int, where) for name in ("n_in", "n_out")}
+    try:
+        return LAYER_KINDS[kind](**sizes, **arrays, **formats)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _read_format(entry: Any, where: str, optional: bool) -> Format | None:
+    if entry is None and optional:
+        return None
+    fields = {"bits": int, "signed": bool, "frac": int}
+    values = {key: _get(entry, key, kind, where) for key, kind in fields.items()}
+    try:
+        return Format(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _get(entry: Any, key: str, kind: type, where: str) -> Any:
+    if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
+        raise ValueError(f"metadata {where}.{key}: missing or not a {kind.__name__}")
+    return entry[key]

@@ -1,0 +1,1 @@
+"""IntNet to ONNX, hls4ml firmware and RTL memory images."""

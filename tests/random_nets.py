@@ -1,0 +1,67 @@
+"""Random integer networks that visit the corners: empty outputs, single connections, ties, saturation, shift 0."""
+
+import numpy as np
+
+from deepr_hw.fixed import Format
+from deepr_hw.ir import Budget, IntNet, SparseLinear
+
+CORNERS = ("plain", "ties", "saturate_high", "saturate_low", "max_accumulator", "shift_0", "single", "signed_input",
+           "narrow", "bias_only")
+
+
+def random_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: Format, last: bool,
+                 corner: str = "plain") -> SparseLinear:
+    """A layer of random connections; about a third of the outputs of a ``plain`` one stay empty."""
+    positions = n_in * n_out
+    n = 1 if corner == "single" else 0 if corner == "bias_only" else int(rng.integers(1, max(2, positions // 3) + 1))
+    n = positions if corner == "max_accumulator" else min(n, positions)
+    if corner == "plain":  # keep the connections to a subset of the outputs
+        outputs = rng.choice(n_out, max(1, (2 * n_out) // 3), replace=False)
+        pool = np.sort((outputs[:, None] * n_in + np.arange(n_in)).ravel())
+        position = np.sort(rng.choice(pool, min(n, pool.size), replace=False))
+    else:
+        position = np.sort(rng.choice(positions, n, replace=False))
+    bits = int(rng.integers(2, 8)) if corner == "narrow" else 8
+    w_format = Format(bits, True, int(rng.integers(0, 8)))
+    weight = rng.integers(w_format.lo, w_format.hi + 1, n)
+    bias = rng.integers(-3000, 3000, n_out) if corner in ("bias_only", "ties") or rng.random() < 0.5 else None
+    if corner == "max_accumulator":
+        weight = np.where(rng.random() < 0.5, w_format.lo, w_format.hi) * np.ones(n, int)
+    if corner == "saturate_low":
+        weight = -np.abs(weight)
+    if corner == "saturate_high":
+        weight = np.abs(weight + (weight == -128))
+    y_format = None
+    if not last:
+        shift = {"shift_0": 0, "saturate_high": 1, "saturate_low": 1}.get(corner, int(rng.integers(1, 11)))
+        shift = 4 if corner == "ties" else shift
+        if corner == "ties":  # multiples of 8 under a shift of 4: half of the accumulators are ties
+            weight = (weight // 8) * 8
+            bias = (bias // 8) * 8
+        y_format = Format(8 if corner != "narrow" else int(rng.integers(2, 9)), bool(rng.random() < 0.4),
+                          x_format.frac + w_format.frac - shift)
+    return SparseLinear(n_in, n_out, position % n_in, position // n_in, weight, bias, x_format, w_format, y_format)
+
+
+def random_net(seed: int, max_width: int = 40, max_layers: int = 4) -> IntNet:
+    """Network ``seed``: 1 to ``max_layers`` layers of 1 to ``max_width`` units, each layer in a random corner."""
+    rng = np.random.default_rng(seed)
+    n_layers = int(rng.integers(1, max_layers + 1))
+    widths = rng.integers(1, max_width + 1, n_layers + 1)
+    corners = [CORNERS[(seed + i * 3) % len(CORNERS)] for i in range(n_layers)]
+    x_format = Format(8, corners[0] == "signed_input", int(rng.integers(0, 9)))
+    layers: list[SparseLinear] = []
+    for i in range(n_layers):
+        layers.append(random_layer(rng, int(widths[i]), int(widths[i + 1]), x_format, i == n_layers - 1, corners[i]))
+        x_format = layers[-1].y_format or x_format
+    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
+
+
+def random_codes(net: IntNet, n: int, seed: int = 0) -> np.ndarray:
+    """(n, n_in) input codes; the first rows hold the extremes: all lowest, all highest, all zero."""
+    rng = np.random.default_rng(seed)
+    fmt = net.x_format
+    x = rng.integers(fmt.lo, fmt.hi + 1, (n, *net.in_shape)).astype(fmt.dtype)
+    for row, code in zip(x, (fmt.lo, fmt.hi, 0), strict=False):
+        row[...] = code
+    return x
