@@ -1,0 +1,229 @@
+"""Data sets as integer codes: MNIST, scikit-learn's digits, folders of IDX files, ``.npz`` archives.
+
+Everything is checked here once, so that training and verification may rely on it.
+"""
+
+import gzip
+import hashlib
+import os
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .files import make_folder, write_bytes
+from .fixed import PIXEL, Format, quantize
+
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
+MNIST_SHA256 = {  # of the uncompressed files
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_ROLES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images", "y_test": "t10k-labels"}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples as codes.
+
+    x_train, x_test : (n, n_in) codes in ``x_format`` (its dtype)
+    y_train, y_test : (n,) int64, 0..n_classes-1
+    sample_shape    : shape of one sample before it was flattened, e.g. (28, 28)
+    class_labels    : a name per class
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    x_format: Format
+    sample_shape: tuple[int, ...]
+    class_labels: tuple[str, ...]
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of a sample."""
+        return self.x_train.shape[1]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_labels)
+
+
+def load(source: str) -> Dataset:
+    """The data set ``source``: ``mnist``, ``digits``, a folder of IDX files or an ``.npz`` file.
+
+    Raises ``ValueError`` naming array, index and value for unsound data, ``OSError`` for what can't be read.
+    """
+    if source == "digits":
+        return load_digits()
+    if source == "mnist":
+        return load_idx_folder(find_mnist(), "mnist")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return load_idx_folder(path, path.name)
+    if path.suffix == ".npz" and path.is_file():
+        return load_npz(path)
+    if path.exists():
+        raise ValueError(f"{path}: expected a folder of IDX files or an .npz file")
+    raise FileNotFoundError(2, "no such data: expected mnist, digits, a folder of IDX files or an .npz file", source)
+
+
+def mnist_at_hand() -> bool:
+    """Whether MNIST can be loaded without a download."""
+    return any(_find_idx(folder, "train-images") for folder in _mnist_folders())
+
+
+def load_digits() -> Dataset:
+    """scikit-learn's 8 x 8 digits, always at hand: 1,437 training and 360 test samples, the same at every call.
+
+    The 17 grey levels 0..16 become the codes 0, 15, .. 240, so the input is exact.
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    x, y = sklearn_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    x, y, n_test = (x * 15).astype(np.uint8)[order], y[order], 360
+    return make_dataset("digits", x[n_test:].reshape(-1, 8, 8), y[n_test:], x[:n_test].reshape(-1, 8, 8), y[:n_test])
+
+
+def find_mnist() -> Path:
+    """Folder with the four MNIST files: below ``DEEPR_DATA`` or in the user's cache, which is filled by a download.
+
+    Raises ``OSError`` when there is no network, ``ValueError`` when a download does not have the known checksum.
+    """
+    for folder in _mnist_folders():
+        if all(_find_idx(folder, role) for role in _ROLES.values()):
+            return folder
+    folder = make_folder(_mnist_folders()[-1])
+    for name, expected in MNIST_SHA256.items():
+        url = f"{MNIST_URL}/{name}.gz"
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response:
+                content = gzip.decompress(response.read())
+        except (urllib.error.URLError, TimeoutError, EOFError, gzip.BadGzipFile) as error:
+            raise OSError(f"MNIST is not at hand and can't be fetched from {url} ({error}): put its four IDX files "
+                          "into a folder mnist/ and name the folder above it in DEEPR_DATA") from None
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise ValueError(f"{url}: SHA-256 differs from the known one, nothing was kept")
+        write_bytes(folder / name, content)
+    return folder
+
+
+def _mnist_folders() -> list[Path]:
+    named = os.environ.get("DEEPR_DATA")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "deepr_hw"
+    return [Path(root) / "mnist" for root in ([named] if named else []) + [str(cache)]]
+
+
+def _find_idx(folder: Path, role: str) -> Path | None:
+    prefixes = (role, role.replace("t10k", "test"))
+    return min((file for prefix in prefixes for file in folder.glob(f"{prefix}*")), default=None)
+
+
+def load_idx_folder(folder: Path, name: str) -> Dataset:
+    """A folder with ``train-images*``, ``train-labels*``, ``t10k-images*`` (or ``test-``) and ``t10k-labels*``, IDX
+    files of unsigned bytes, plain or gzipped."""
+    arrays = {}
+    for key, role in _ROLES.items():
+        path = _find_idx(folder, role)
+        if path is None:
+            raise FileNotFoundError(2, f"no IDX file {role}* in this folder", str(folder))
+        arrays[key] = read_idx(path)
+    return make_dataset(name, **arrays)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The uint8 array in an IDX file: two zero bytes, type 8, number of dimensions, big-endian sizes, then the data.
+
+    Source: the format's description on the MNIST page of LeCun, Cortes and Burges.
+    """
+    raw = path.read_bytes()
+    if not raw:
+        raise ValueError(f"{path}: the file is empty")
+    if path.suffix == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path}: not a whole gzip file ({error})") from None
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or len(raw) < 4 + 4 * raw[3]:
+        raise ValueError(f"{path}: not an IDX file of unsigned bytes (starts with {raw[:4].hex(' ')})")
+    header = 4 + 4 * raw[3]
+    shape = tuple(int(size) for size in np.frombuffer(raw[4:header], ">u4"))
+    if len(raw) - header != int(np.prod(shape)):
+        raise ValueError(f"{path}: shape {shape} needs {int(np.prod(shape))} bytes, the file has {len(raw) - header}")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+def load_npz(path: Path) -> Dataset:
+    """An ``.npz`` archive with ``x_train y_train x_test y_test`` and optionally ``class_labels``."""
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in _ROLES if key not in archive]
+            if missing:
+                raise ValueError(f"array {missing[0]} is missing: expected x_train, y_train, x_test, y_test")
+            arrays = {key: archive[key] for key in _ROLES}
+            labels = archive.get("class_labels")
+        return make_dataset(path.stem, **arrays, class_labels=labels)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray,
+                 class_labels: np.ndarray | None = None) -> Dataset:
+    """Checked ``Dataset``. uint8 samples are codes of ``PIXEL``; real ones are quantized to 8 bits, in [0, 1] as
+    ``PIXEL``, else signed with the power-of-two scale that just holds the training set.
+
+    Raises ``ValueError`` naming the array, the place and the value.
+    """
+    for key, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        _check_samples(f"x_{key}", x)
+        _check_labels(f"y_{key}", y, len(x))
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise ValueError(f"x_train has samples of shape {x_train.shape[1:]}, x_test of {x_test.shape[1:]}")
+    n_classes = int(y_train.max()) + 1 if class_labels is None else len(class_labels)
+    for key, y in (("y_train", y_train), ("y_test", y_test)):
+        bad = np.flatnonzero(y >= n_classes)
+        if bad.size:
+            raise ValueError(f"{key}[{bad[0]}] = {int(y[bad[0]])}: label out of range, the classes are "
+                             f"0..{n_classes - 1}")
+    fmt = _input_format(x_train)
+    codes = [(x if x.dtype == np.uint8 else quantize(x, fmt)).reshape(len(x), -1) for x in (x_train, x_test)]
+    names = range(n_classes) if class_labels is None else class_labels
+    return Dataset(name, codes[0], y_train.astype(np.int64), codes[1], y_test.astype(np.int64), fmt,
+                   x_train.shape[1:], tuple(map(str, names)))
+
+
+def _check_samples(key: str, x: np.ndarray) -> None:
+    if x.ndim < 2 or x.size == 0 or x.dtype.kind not in "uif":
+        raise ValueError(f"{key}: expected numbers of shape (n, ...) with n > 0, got shape {x.shape} of {x.dtype}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise ValueError(f"{key}{list(place)} = {x[place]}: samples must be finite")
+
+
+def _check_labels(key: str, y: np.ndarray, n: int) -> None:
+    if y.shape != (n,) or y.dtype.kind not in "uif":
+        raise ValueError(f"{key}: has shape {y.shape} of {y.dtype} for {n} samples, expected a number for each")
+    bad = np.flatnonzero(~((y >= 0) & (y == np.floor(y)) & (y < 1 << 16)))
+    if bad.size:
+        raise ValueError(f"{key}[{bad[0]}] = {y[bad[0]]}: a label is a whole number from 0")
+
+
+def _input_format(x_train: np.ndarray) -> Format:
+    if x_train.dtype == np.uint8 or (x_train.min() >= 0 and x_train.max() <= 1):
+        return PIXEL
+    largest = float(np.abs(x_train).max())
+    signed = bool(x_train.min() < 0)
+    frac = 8 - signed - int(np.frexp(largest)[1])
+    return Format(8, signed, max(-31, min(31, frac)))
