@@ -2,8 +2,8 @@
 
 Tensors  ``layers.<i>.in_idx``, ``layers.<i>.out_idx`` (smallest unsigned type), ``layers.<i>.weight`` (int8) and, where
          there is one, ``layers.<i>.bias`` (int32)
-Metadata ``format`` = deepr_hw.intnet, ``schema`` = 1, ``net`` = JSON with layers (kind, sizes, formats), budget, class
-         labels and provenance
+Metadata one key, ``deepr_hw.intnet``: JSON with schema = 1, layers (kind, sizes, formats), budget, class labels and
+         provenance. One key, because safetensors writes several in an order that changes from call to call.
 """
 
 import json
@@ -19,8 +19,8 @@ from .files import write_bytes
 from .fixed import Format
 from .ir import LAYER_KINDS, Budget, IntNet, Layer
 
-FORMAT = "deepr_hw.intnet"
-SCHEMA = "1"
+KEY = "deepr_hw.intnet"
+SCHEMA = 1
 _ARRAYS = ("in_idx", "out_idx", "weight", "bias")
 _FORMATS = ("x_format", "w_format", "y_format")
 
@@ -34,10 +34,9 @@ def save(net: IntNet, path: Path) -> None:
                 tensors[f"layers.{i}.{name}"] = getattr(layer, name)
         formats = {name: fmt and asdict(fmt) for name in _FORMATS for fmt in [getattr(layer, name)]}
         layers.append({"kind": layer.kind, "n_in": layer.n_in, "n_out": layer.n_out, **formats})
-    description = {"layers": layers, "budget": asdict(net.budget), "class_labels": net.class_labels,
-                   "provenance": dict(net.provenance)}
-    metadata = {"format": FORMAT, "schema": SCHEMA, "net": json.dumps(description, sort_keys=True)}
-    write_bytes(Path(path), to_safetensors(tensors, metadata))
+    about = {"schema": SCHEMA, "layers": layers, "budget": asdict(net.budget), "class_labels": net.class_labels,
+             "provenance": dict(net.provenance)}
+    write_bytes(Path(path), to_safetensors(tensors, {KEY: json.dumps(about, sort_keys=True)}))
 
 
 def load(path: Path) -> IntNet:
@@ -59,13 +58,14 @@ def load(path: Path) -> IntNet:
 
 
 def _read(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> IntNet:
-    for key, expected in (("format", FORMAT), ("schema", SCHEMA)):
-        if metadata.get(key) != expected:
-            raise ValueError(f"metadata {key} = {metadata.get(key)!r}: expected {expected!r}")
+    if KEY not in metadata:
+        raise ValueError(f"metadata {KEY}: missing, so this is no IntNet file")
     try:
-        about = json.loads(metadata.get("net", ""))
+        about = json.loads(metadata[KEY])
     except json.JSONDecodeError as error:
-        raise ValueError(f"metadata net: not JSON ({error})") from None
+        raise ValueError(f"metadata {KEY}: not JSON ({error})") from None
+    if _get(about, "schema", int, "net") != SCHEMA:
+        raise ValueError(f"metadata net.schema = {about['schema']}: this version reads {SCHEMA}")
     layers = [_read_layer(i, entry, tensors) for i, entry in enumerate(_get(about, "layers", list, "net"))]
     if tensors:
         raise ValueError(f"tensor {min(tensors)}: belongs to no layer")

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    ?= runs/demo
+CONFIG ?= auto
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo train export sim clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.ready ## virtual environment with every tool; says what apt has to bring
+
+$(VENV)/.ready: pyproject.toml constraints.txt scripts/apt-install
+	scripts/apt-install
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[all]'
+	touch $@
+
+demo: setup ## train on MNIST where it is at hand, else on digits; export, verify in all engines, report
+	$(BIN)/deepr-hw run $(CONFIG) --out $(RUN)
+
+train: setup ## train CONFIG into RUN
+	$(BIN)/deepr-hw train $(CONFIG) --out $(RUN)
+
+export: setup ## RUN's network as ONNX, hls4ml project and RTL image
+	for target in onnx hls4ml rtl; do $(BIN)/deepr-hw export $$target $(RUN)/net.safetensors --out $(RUN)/$$target || exit; done
+
+sim: setup ## the RTL benches, both simulators
+	$(BIN)/pytest -q tests -k 'rtl or sim'
+
+test: setup ## every test
+	$(BIN)/pytest -q
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## everything made here, the virtual environment included
+	rm -rf $(VENV) build runs *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,152 @@
+"""The command line: arguments in, exit code out. Each command's body is in ``commands``, imported when it runs."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .version import __version__
+
+CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+_EPILOG = """\
+examples:
+  deepr-hw run mnist_paper --out runs/mnist          train, freeze, export, verify in every engine, report
+  deepr-hw train digits --out runs/digits            train only
+  deepr-hw info runs/digits/net.safetensors          what is in a network
+  deepr-hw verify runs/digits/net.safetensors        the same bits in ONNX, hls4ml C++ and two RTL simulators
+  deepr-hw export rtl runs/digits/net.safetensors --out build/rtl
+
+exit codes: 0 ok, 1 a check failed, 2 bad input (DEEPR_HW_DEBUG=1 shows the traceback)
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepr-hw", epilog=_EPILOG, formatter_class=_Formatter,
+        description="Train a network inside a strict budget of K connections (DEEP R, 8 bits)\n"
+                    "and ship the very same bits to ONNX, hls4ml firmware and RTL.")
+    parser.add_argument("--version", action="version", version=f"deepr-hw {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_train(commands)
+    _add_run(commands)
+    _add_info(commands)
+    _add_export(commands)
+    _add_verify(commands)
+    return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples' line breaks."""
+
+
+def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str,
+             examples: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".",
+                                 epilog=f"examples:\n{examples}", formatter_class=_Formatter)
+    parser.set_defaults(body=name.replace("-", "_"))
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a TOML file, or the name of one that ships: mnist_paper, "
+                        "digits, auto (mnist_paper where MNIST is at hand, else digits)")
+    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides",
+                        help="override a key, e.g. training.epochs=3; may be repeated")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the result here, for machines")
+
+
+def _add_verification(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engines", metavar="LIST", default="onnx,onnx-unoptimized,hls4ml,verilator,icarus",
+                        help="comma-separated, each NAME or NAME:SAMPLES (default: %(default)s)")
+    parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
+                        "its own (default: all; hls4ml 1000, verilator 200, icarus 20)")
+
+
+def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "train", "train a network inside its budget and freeze it",
+                      "  deepr-hw train digits --out runs/digits\n"
+                      "  deepr-hw train my.toml --out runs/mine --set training.epochs=3 --set training.seed=1\n"
+                      "  deepr-hw train my.toml --out runs/mine --resume     go on after an interruption\n")
+    _add_config(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "run", "train, freeze, export to every target, verify and write a report",
+                      "  deepr-hw run mnist_paper --out runs/mnist\n"
+                      "  deepr-hw run auto --out runs/demo     MNIST where its data is at hand, else digits\n"
+                      "  deepr-hw run digits --out runs/digits --engines onnx,icarus:5\n")
+    _add_config(parser)
+    _add_verification(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
+
+
+def _add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "info", "show a network's layers, K, non-zeros, fan-in, accumulators and bytes",
+                      "  deepr-hw info runs/digits/net.safetensors --json info.json\n")
+    parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
+    _add_json(parser)
+
+
+def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "export", "write a network as ONNX, as hls4ml firmware or as the RTL's memory image",
+                      "  deepr-hw export onnx runs/digits/net.safetensors --out build/onnx\n"
+                      "  deepr-hw export hls4ml runs/digits/net.safetensors --out build/hls4ml\n"
+                      "  deepr-hw export rtl runs/digits/net.safetensors --out build/rtl --lanes 8\n")
+    parser.add_argument("target", choices=("onnx", "hls4ml", "rtl"))
+    parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--lanes", metavar="P", type=_positive, help="rtl: multipliers working side by side")
+    _add_json(parser)
+
+
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "verify", "compare every logit of every engine with the integer reference",
+                      "  deepr-hw verify runs/mnist/net.safetensors --data mnist --json verify.json\n"
+                      "  deepr-hw verify net.safetensors --data random --engines onnx,icarus:5 --samples 1000\n")
+    parser.add_argument("net", metavar="NET", type=Path, help="any IntNet file (.safetensors)")
+    parser.add_argument("--data", metavar="NAME", help="mnist, digits, a folder of IDX files, an .npz file, or random "
+                        "codes (default: what it was trained on, else random)")
+    _add_verification(parser)
+    _add_json(parser)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command in ``argv`` (default: the process's) and return its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        from . import commands, files
+
+        body: Callable[[argparse.Namespace], tuple[dict[str, object], bool]] = getattr(commands, args.body)
+        result, passed = body(args)
+        if args.json:
+            files.write_text(args.json, json.dumps(result, indent=2) + "\n")
+        return 0 if passed else CHECK_FAILED
+    except KeyboardInterrupt:
+        print("\ndeepr-hw: interrupted; training goes on with --resume", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("DEEPR_HW_DEBUG"):
+            raise
+        print(f"deepr-hw: {_one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

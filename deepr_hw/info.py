@@ -1,0 +1,53 @@
+"""What is in an ``IntNet``: counts, formats, accumulator widths, bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .ir import IntNet, Layer
+
+
+def describe(net: IntNet, path: Path | None = None) -> dict[str, Any]:
+    """Facts about ``net`` (and its file ``path``) as plain JSON types; bytes per connection only with a file."""
+    facts: dict[str, Any] = {
+        "n_connections": net.n_connections,
+        "n_nonzero": net.n_nonzero,
+        "n_positions": net.n_positions,
+        "connectivity": net.n_connections / net.n_positions,
+        "connectivity_formula": "n_connections / n_positions = "
+                                f"{net.n_connections} / ({' + '.join(_size(layer) for layer in net.layers)})",
+        "budget": {"kind": net.budget.kind, "limits": list(net.budget.limits), "total": net.budget.n_connections},
+        "acc_bits": net.acc_bits,
+        "input": {"shape": list(net.in_shape), "format": str(net.x_format)},
+        "logits": {"n": net.n_out, "frac": net.logit_frac},
+        "class_labels": list(net.class_labels),
+        "provenance": dict(net.provenance),
+        "layers": [describe_layer(layer) for layer in net.layers],
+    }
+    if path is not None:
+        facts["file_bytes"] = path.stat().st_size
+        facts["bytes_per_connection"] = facts["file_bytes"] / max(1, net.n_connections)
+    return facts
+
+
+def describe_layer(layer: Layer) -> dict[str, Any]:
+    """Facts about one layer as plain JSON types."""
+    return {
+        "kind": layer.kind,
+        "in_shape": list(layer.in_shape),
+        "out_shape": list(layer.out_shape),
+        "n_connections": layer.n_connections,
+        "n_nonzero": layer.n_nonzero,
+        "n_positions": layer.n_positions,
+        "fan_in": {"min": int(layer.fan_in.min()), "median": float(np.median(layer.fan_in)),
+                   "max": int(layer.fan_in.max())},
+        "formats": {"x": str(layer.x_format), "w": str(layer.w_format), "y": str(layer.y_format or "raw")},
+        "shift": layer.shift,
+        "acc_bits": layer.acc_bits,
+        "bias": layer.bias is not None,
+    }
+
+
+def _size(layer: Layer) -> str:
+    return "*".join(map(str, (*layer.in_shape, *layer.out_shape)))

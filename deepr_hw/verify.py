@@ -1,0 +1,89 @@
+"""Every engine against the golden model: each logit of each sample, and no tolerance."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import reference
+from .engines import get_engine
+from .ir import IntNet
+
+DEFAULT_SAMPLES = {"hls4ml": 1000, "verilator": 200, "icarus": 20}
+"""Samples for engines that need more than microseconds each; the others take every sample given."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One engine's outcome. ``mismatches`` counts the logits that differ; ``seconds`` is wall time, builds included."""
+
+    name: str
+    samples: int
+    logits: int
+    mismatches: int
+    seconds: float
+    cycles_per_sample: float | None
+    n_macs: int | None
+    n_macs_expected: int | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every logit agrees, and the multiply-accumulates counted are K per sample where they are counted."""
+        return self.mismatches == 0 and self.n_macs == self.n_macs_expected
+
+
+def parse_engines(text: str, samples: int | None) -> dict[str, int | None]:
+    """Samples by engine from ``"onnx,verilator:50"``; ``samples`` holds where no number is given.
+
+    Raises ``ValueError`` for a number that isn't one; unknown names are refused when the engine is fetched.
+    """
+    wanted: dict[str, int | None] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = item.partition(":")
+        if number and not (number.isdigit() and int(number) > 0):
+            raise ValueError(f"engine {item!r}: expected NAME or NAME:SAMPLES with a positive number")
+        get_engine(name)
+        wanted[name] = int(number) if number else samples or DEFAULT_SAMPLES.get(name)
+    if not wanted:
+        raise ValueError("no engine named")
+    return wanted
+
+
+def random_samples(net: IntNet, n: int, seed: int = 0) -> np.ndarray:
+    """(n, *in_shape) codes, uniform over the input format: an input for networks that come without data."""
+    fmt = net.x_format
+    return np.random.default_rng(seed).integers(fmt.lo, fmt.hi + 1, (n, *net.in_shape)).astype(fmt.dtype)
+
+
+def compare(net: IntNet, x: np.ndarray, name: str, workdir: Path) -> Comparison:
+    """Run engine ``name`` on the codes ``x`` and count the logits that differ from the reference."""
+    expected = reference.logits(net, x)
+    start = time.perf_counter()
+    run = get_engine(name)(net, x, workdir)
+    seconds = time.perf_counter() - start
+    if run.logits.shape == expected.shape:
+        mismatches = int(np.count_nonzero(run.logits.astype(np.int64) != expected))
+    else:  # an engine that lost or invented outputs agrees on none
+        mismatches = max(expected.size, run.logits.size)
+    n_expected = None if run.n_macs is None else net.n_connections * len(x)
+    return Comparison(name, len(x), expected.size, mismatches, seconds, run.cycles_per_sample, run.n_macs, n_expected)
+
+
+def verify(net: IntNet, x: np.ndarray, engines: Mapping[str, int | None],
+           started: Callable[[str], object] = lambda name: None) -> Iterator[Comparison]:
+    """Compare each engine in turn, on the first so many samples of ``x`` (None: all), and yield what came out.
+
+    ``started`` is told the engine's name before it runs.
+    """
+    for name, samples in engines.items():
+        started(name)
+        with tempfile.TemporaryDirectory(prefix="deepr_hw_") as workdir:
+            yield compare(net, x[:samples], name, Path(workdir))
+
+
+def as_json(net: IntNet, comparisons: list[Comparison]) -> dict[str, object]:
+    """What ``deepr-hw verify --json`` writes."""
+    return {"n_connections": net.n_connections, "engines": [asdict(c) | {"passed": c.passed} for c in comparisons]}
