@@ -1,0 +1,96 @@
+"""Small helpers to write ONNX graphs that read like the network: named nodes, initializers, model metadata."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from deepr_hw import __version__
+from deepr_hw.ir import IntNet
+
+OPSET = 21
+"""Operator set of every file: the first with 16-bit and int32 QuantizeLinear, known to onnxruntime since 1.18."""
+
+IR_VERSION = 10
+"""The IR version that belongs to opset 21. The library's default (13 and up) is refused by most installed runtimes."""
+
+TYPES = {np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t))
+         for t in (np.int8, np.uint8, np.uint16, np.uint32, np.int32, np.int64, np.float32, np.float64)}
+"""NumPy type -> ONNX element type."""
+
+
+class Graph:
+    """A graph under construction. Tensor and node names are paths such as ``layer0/acc``; a node is named after its
+    (first) output, so that an error message of any runtime names the place in the network."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, dtype: np.dtype | type, shape: tuple[int, ...]) -> str:
+        """Declare an input of shape (batch, *shape); the batch is dynamic."""
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], ["batch", *shape]))
+        return name
+
+    def output(self, name: str, dtype: np.dtype | type, shape: tuple[int, ...]) -> None:
+        """Declare the existing tensor ``name`` as an output of shape (batch, *shape)."""
+        self._outputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], ["batch", *shape]))
+
+    def constant(self, name: str, values: object, dtype: np.dtype | type) -> str:
+        """Store ``values`` as initializer ``name`` (little endian raw data, no padding)."""
+        if name in self._initializers:
+            raise AssertionError(f"initializer {name} exists")
+        self._initializers[name] = numpy_helper.from_array(np.asarray(values, dtype), name)
+        return name
+
+    def node(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        """Append the node ``output = op(*inputs)``; returns ``output``."""
+        self._nodes.append(helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def cast(self, source: str, dtype: np.dtype | type, output: str) -> str:
+        """Append a cast of ``source`` to ``dtype``."""
+        return self.node("Cast", [source], output, to=TYPES[np.dtype(dtype)])
+
+    def model(self, doc: str, metadata: dict[str, str], domains: dict[str, int] | None = None) -> onnx.ModelProto:
+        """The finished model, checked, with inferred shapes; ``domains`` adds operator sets beside the default one.
+
+        Raises ``onnx.checker.ValidationError`` / ``onnx.shape_inference.InferenceError`` for an unsound graph.
+        """
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs,
+                                  list(self._initializers.values()), doc_string=doc)
+        opsets = [helper.make_opsetid(domain, version) for domain, version in {"": OPSET, **(domains or {})}.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="deepr_hw",
+                                  producer_version=__version__, doc_string=doc)
+        helper.set_model_props(model, metadata)
+        onnx.checker.check_model(model, full_check=not domains)
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=not domains)
+
+
+def describe(net: IntNet, flavour: str, licence: str | None = None) -> dict[str, str]:
+    """Metadata of every flavour: K, budget, formats, class labels, licence, versions. JSON where it is not plain text.
+
+    ``licence`` of the network (weights inherit no licence from this program); default: the provenance's, if any.
+    """
+    layers = [{"kind": layer.kind, "in_shape": layer.in_shape, "out_shape": layer.out_shape,
+               "n_connections": layer.n_connections, "x_format": str(layer.x_format), "w_format": str(layer.w_format),
+               "y_format": layer.y_format and str(layer.y_format), "acc_bits": layer.acc_bits} for layer in net.layers]
+    return {
+        "flavour": flavour,
+        "generator": f"deepr_hw {__version__}",
+        "n_connections": str(net.n_connections),
+        "n_positions": str(net.n_positions),
+        "budget": json.dumps(asdict(net.budget)),
+        "x_format": str(net.x_format),
+        "logit_frac": str(net.logit_frac),
+        "layers": json.dumps(layers),
+        "class_labels": json.dumps(net.class_labels),
+        "licence": licence or net.provenance.get("licence", "not stated"),
+        "provenance": json.dumps(dict(net.provenance), sort_keys=True),
+    }

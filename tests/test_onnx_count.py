@@ -1,0 +1,59 @@
+"""Counting connections by walking the graph: right on every file, and not to be fooled."""
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from deepr_hw.export import onnx_integer
+from deepr_hw.export.onnx_count import count_connections
+from tests.random_nets import random_net
+from tests.test_onnx_integer import initializer, mnist_shaped
+
+
+@pytest.mark.parametrize("seed", range(0, 200, 7))
+def test_counts_connections_and_avoids_saturating_kernels(seed):
+    net = random_net(seed)
+    for matrix_positions in (0, onnx_integer.MATRIX_POSITIONS):
+        model = onnx_integer.build(net, matrix_positions=matrix_positions)
+        assert count_connections(model) == [layer.n_connections for layer in net.layers]
+        types = {info.name: info.type.tensor_type.elem_type for info in (*model.graph.value_info, *model.graph.input)}
+        for node in model.graph.node:
+            if node.op_type == "MatMulInteger":
+                assert types[node.input[0]] == types[node.input[1]]
+
+
+def swap(model, name, values):
+    initializer(model, name).CopyFrom(numpy_helper.from_array(values, name))
+
+
+@pytest.mark.parametrize(("matrix_positions", "name", "change", "message"), [
+    (1 << 22, "layer0/in_idx", lambda a: a[:-1], "differ in number"),
+    (1 << 22, "layer0/weight", lambda a: a[1:], "differ in number"),
+    (0, "layer0/weight", lambda a: a[1:], "differ in number"),
+    (0, "layer0/fan_in", lambda a: a + 1, "differ in number"),
+])
+def test_count_refuses_a_file_that_contradicts_itself(matrix_positions, name, change, message):
+    model = onnx_integer.build(mnist_shaped(), matrix_positions=matrix_positions)
+    swap(model, name, change(numpy_helper.to_array(initializer(model, name))))
+    with pytest.raises(ValueError, match=message):
+        count_connections(model)
+
+
+def test_count_refuses_a_position_that_occurs_twice():
+    model = onnx_integer.build(mnist_shaped())
+    for name in ("layer1/in_idx", "layer1/out_idx"):
+        values = numpy_helper.to_array(initializer(model, name)).copy()
+        values[1] = values[0]
+        swap(model, name, values)
+    with pytest.raises(ValueError, match=r"layer1/weight_matrix.*occur twice"):
+        count_connections(model)
+
+
+def test_count_sees_a_hidden_dense_matrix():
+    model = onnx_integer.build(mnist_shaped())
+    node = next(n for n in model.graph.node if n.op_type == "MatMulInteger")
+    dense = np.full((784, 300), 128, np.uint8)
+    dense[:20] = 7
+    model.graph.initializer.append(numpy_helper.from_array(dense, "dense"))
+    node.input[1] = "dense"
+    assert count_connections(model)[0] == 6000
