@@ -1,0 +1,153 @@
+"""A budget is a partition: the potential connections fall into groups, each with a strict limit of its own.
+
+Group of the connection from source neuron ``r`` to target neuron ``c``: ``source_part[r] + target_part[c]``. Every
+partition that hardware asks for has this form: one group (global), one per layer, per output, per lane, per tile. What
+dies is replaced inside its group, by one mechanism that knows nothing of the partition's meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .config import BudgetConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Groups of potential connections of a chain of layers and how many each may hold.
+
+    kind        : name, e.g. ``global``, ``per_layer``
+    sizes       : neurons per level, inputs first; layer ``l`` connects level ``l`` to level ``l + 1``
+    limits      : (G,) int64, connections that each group holds
+    source_part : (n_sources,) int64 share of the group number of every neuron of levels 0..L-1
+    target_part : (n_targets,) int64 share of the group number of every neuron of levels 1..L
+
+    Raises ``ValueError`` when a group can't hold its limit.
+    """
+
+    kind: str
+    sizes: tuple[int, ...]
+    limits: np.ndarray
+    source_part: np.ndarray
+    target_part: np.ndarray
+
+    def __post_init__(self) -> None:
+        if (self.limits < 0).any():
+            raise ValueError(f"budget {self.kind}: limits {self.limits.tolist()} can't be negative")
+        over = np.flatnonzero(self.limits > self.n_positions)
+        if over.size:
+            g = int(over[0])
+            raise ValueError(f"budget {self.kind}: group {g} shall hold {self.limits[g]} connections but has only "
+                             f"{self.n_positions[g]} positions")
+
+    @property
+    def n_groups(self) -> int:
+        """G."""
+        return self.limits.size
+
+    @property
+    def n_connections(self) -> int:
+        """K, the sum of the limits."""
+        return int(self.limits.sum())
+
+    @cached_property
+    def rectangles(self) -> np.ndarray:
+        """(R, 7) int64, the groups as rectangles, in order of group:
+        group, layer, first entry and number of entries in ``source_order``, the same in ``target_order``, positions
+        before this one in its group."""
+        rows = []
+        for layer, (sources, targets) in enumerate(zip(self._blocks(self.source_part, 0),
+                                                       self._blocks(self.target_part, self.sizes[0]), strict=True)):
+            for s_part, s_first, s_count in sources:
+                for t_part, t_first, t_count in targets:
+                    rows.append((s_part + t_part, layer, s_first, s_count, t_first, t_count, 0))
+        table = np.array(sorted(rows), np.int64)
+        n_positions = table[:, 3] * table[:, 5]
+        before = np.cumsum(n_positions) - n_positions
+        _, first, inverse = np.unique(table[:, 0], return_index=True, return_inverse=True)
+        table[:, 6] = before - before[first][inverse]
+        return table
+
+    def _blocks(self, part: np.ndarray, skip: int) -> list[list[tuple[int, int, int]]]:
+        """Per layer: (part, first entry, number of entries) of each distinct part in the sorted order of neurons."""
+        blocks, start = [], 0
+        for n in self.sizes[:-1] if skip == 0 else self.sizes[1:]:
+            values, counts = np.unique(part[start : start + n], return_counts=True)
+            firsts = start + np.cumsum(counts) - counts
+            blocks.append(list(zip(values.tolist(), firsts.tolist(), counts.tolist(), strict=True)))
+            start += n
+        return blocks
+
+    @cached_property
+    def group_start(self) -> np.ndarray:
+        """(G + 1,) int64: rectangles of group g are ``rectangles[group_start[g] : group_start[g + 1]]``."""
+        return np.searchsorted(self.rectangles[:, 0], np.arange(self.n_groups + 1))
+
+    @cached_property
+    def n_positions(self) -> np.ndarray:
+        """(G,) int64 potential connections of each group."""
+        table = self.rectangles
+        total = np.zeros(self.n_groups, np.int64)
+        np.add.at(total, table[:, 0], table[:, 3] * table[:, 5])
+        return total
+
+    @cached_property
+    def source_order(self) -> np.ndarray:
+        """(n_sources,) int64 source neurons by layer, then by part."""
+        return np.lexsort((self.source_part, np.repeat(np.arange(len(self.sizes) - 1), self.sizes[:-1])))
+
+    @cached_property
+    def target_order(self) -> np.ndarray:
+        """(n_targets,) int64 target neurons (0 is the first of level 1) by layer, then by part."""
+        return np.lexsort((self.target_part, np.repeat(np.arange(len(self.sizes) - 1), self.sizes[1:])))
+
+    @cached_property
+    def target_start(self) -> np.ndarray:
+        """(L,) int64 number of the first target neuron of each layer."""
+        return np.cumsum((0, *self.sizes[1:-1]))
+
+    def groups(self, source: np.ndarray, layer: np.ndarray, out_idx: np.ndarray) -> np.ndarray:
+        """Group of each connection from neuron ``source`` of ``layer`` to that layer's output ``out_idx``."""
+        return self.source_part[source] + self.target_part[self.target_start[layer] + out_idx]
+
+
+def positions_per_layer(sizes: Sequence[int]) -> list[int]:
+    """Potential connections of each layer, ``n_in * n_out``."""
+    return [n_in * n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+
+
+def make_partition(config: BudgetConfig, sizes: Sequence[int]) -> Partition:
+    """The partition that ``config`` asks for on a network with ``sizes`` neurons per level.
+
+    Raises ``ValueError`` naming the key when it is impossible.
+    """
+    sizes = tuple(sizes)
+    positions = positions_per_layer(sizes)
+    n_sources, n_targets = sum(sizes[:-1]), sum(sizes[1:])
+    total, per_layer = config.total, config.per_layer
+    if isinstance(config.density, float):
+        total = max(1, round(config.density * sum(positions)))
+    elif config.density is not None:
+        _check_length("density", config.density, positions)
+        per_layer = tuple(round(d * n) for d, n in zip(config.density, positions, strict=True))
+    if total is not None:
+        if total > sum(positions):
+            raise ValueError(f"budget.global = {total}: the network has only {sum(positions)} positions "
+                             f"({' + '.join(map(str, positions))})")
+        return Partition("global", sizes, np.array([total], np.int64),
+                         np.zeros(n_sources, np.int64), np.zeros(n_targets, np.int64))
+    assert per_layer is not None
+    _check_length("per_layer", per_layer, positions)
+    for i, (limit, n) in enumerate(zip(per_layer, positions, strict=True)):
+        if limit > n:
+            raise ValueError(f"budget.per_layer[{i}] = {limit}: layer {i} has only {n} positions "
+                             f"({sizes[i]} x {sizes[i + 1]})")
+    layer_of_source = np.repeat(np.arange(len(positions)), sizes[:-1])
+    return Partition("per_layer", sizes, np.array(per_layer, np.int64), layer_of_source, np.zeros(n_targets, np.int64))
+
+
+def _check_length(key: str, values: Sequence[float], positions: list[int]) -> None:
+    if len(values) != len(positions):
+        raise ValueError(f"budget.{key} = {list(values)}: has {len(values)} entries for {len(positions)} layers")

@@ -1,0 +1,247 @@
+"""What a training run is: one TOML file, checked on the way in, written back next to its results.
+
+Unknown keys, wrong types and impossible values are refused with the key's name; a misspelt key gets the near ones.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SHIPPED = Path(__file__).parent / "configs"
+METHODS = ("deep_r", "fixed")
+
+
+def _require(ok: bool, key: str, value: object, rule: str) -> None:
+    if not ok:
+        raise ValueError(f"{key} = {value!r}: {rule}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """``[data]``: what ``deepr_hw.data.load`` takes, and how many training samples are held out for validation."""
+
+    name: str = "digits"
+    validation: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.name != "", "data.name", self.name, "names a data set or a path")
+        _require(self.validation >= 0, "data.validation", self.validation, "counts samples, so it can't be negative")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """``[network]``: widths of the hidden layers; the ends follow from the data."""
+
+    hidden: tuple[int, ...] = (300, 100)
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        _require(all(n >= 1 for n in self.hidden), "network.hidden", list(self.hidden), "every width is at least 1")
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """``[budget]``: how many connections, and where they may be.
+
+    total     : connections in the whole network (``global`` in the file)
+    per_layer : connections in each layer
+    density   : active fraction of all positions (one number) or of each layer's (a list)
+    """
+
+    total: int | None = None
+    per_layer: tuple[int, ...] | None = None
+    density: float | tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("total", "per_layer", "density") if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = f"has {', '.join(map(_file_key, given))}" if given else "is empty"
+            raise ValueError(f"budget {said}: give exactly one of global, per_layer, density")
+        _require(self.total is None or self.total >= 1, "budget.global", self.total, "is at least 1")
+        for name, low in (("per_layer", 0), ("density", 0.0)):
+            value = getattr(self, name)
+            for entry in value if isinstance(value, tuple) else () if value is None else (value,):
+                _require(entry >= low, f"budget.{name}", value, "can't be negative")
+                _require(name == "per_layer" or entry <= 1, f"budget.{name}", value, "lies in 0..1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """``[training]``: the method and its schedule; the defaults are the settings of the paper's authors.
+
+    learning_rate : eta of the first epoch; epoch e uses ``learning_rate * decay**e``
+    l1            : alpha, the weight of the L1 prior
+    temperature   : T; noise of standard deviation sqrt(2 eta T) per step
+    """
+
+    method: str = "deep_r"
+    epochs: int = 10
+    batch_size: int = 10
+    learning_rate: float = 0.5
+    decay: float = 0.8
+    l1: float = 1e-5
+    temperature: float = 2.5e-11
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.method in METHODS, "training.method", self.method, f"expected one of {', '.join(METHODS)}")
+        for name in ("epochs", "batch_size"):
+            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "is at least 1")
+        for name in ("learning_rate", "decay"):
+            _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "is positive")
+        for name in ("l1", "temperature", "seed"):
+            _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "can't be negative")
+
+
+@dataclass(frozen=True)
+class QuantizationConfig:
+    """``[quantization]``: widths, and when the scales are found.
+
+    warmup_epochs    : epochs in float before anything is quantized; 0 quantizes from the first step
+    calibrate_epochs : the scales are found anew before each quantized epoch up to this one, then stay frozen
+    samples          : training samples that the activation scales are found on
+    """
+
+    weight_bits: int = 8
+    activation_bits: int = 8
+    warmup_epochs: int = 0
+    calibrate_epochs: int = 3
+    samples: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("weight_bits", "activation_bits"):
+            _require(2 <= getattr(self, name) <= 8, f"quantization.{name}", getattr(self, name), "lies in 2..8")
+        for name in ("warmup_epochs", "calibrate_epochs"):
+            _require(getattr(self, name) >= 0, f"quantization.{name}", getattr(self, name), "can't be negative")
+        _require(self.samples >= 1, "quantization.samples", self.samples, "is at least 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``load_config`` makes one from a file, ``dump_config`` writes it back."""
+
+    budget: BudgetConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+
+    def __post_init__(self) -> None:
+        t, q = self.training, self.quantization
+        _require(q.warmup_epochs < t.epochs, "quantization.warmup_epochs", q.warmup_epochs,
+                 f"leaves no quantized epoch of training.epochs = {t.epochs}")
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+    """The configuration in file ``source`` (or the shipped one of that name) with ``overrides`` applied.
+
+    overrides : ``section.key=value`` each, the value in TOML; a bare word is a string
+
+    Raises ``ValueError`` naming the key for an unknown key, a wrong type or an impossible value, ``OSError`` when the
+    file can't be read.
+    """
+    path = Path(source)
+    if not path.exists() and str(source) in shipped_configs():
+        path = SHIPPED / f"{source}.toml"
+    if not path.exists():
+        raise FileNotFoundError(2, f"no such file, and not one of the shipped {', '.join(shipped_configs())}", str(path))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML ({error})") from None
+    if not table:
+        raise ValueError(f"{path}: the file is empty")
+    for override in overrides:
+        _apply(table, override)
+    return config_from(table)
+
+
+def config_from(table: dict[str, Any]) -> Config:
+    """``Config`` from nested dictionaries as TOML gives them. Raises ``ValueError`` naming the key."""
+    return _build(Config, table, "")
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    *sections, key = name.strip().split(".")
+    if not equals or len(sections) != 1:
+        raise ValueError(f"override {override!r}: write section.key=value, e.g. training.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    section = table.setdefault(sections[0], {})
+    if sections[0] == "budget" and key in ("global", "per_layer", "density"):  # these three exclude each other
+        for other in ("global", "per_layer", "density"):
+            section.pop(other, None)
+    section[key] = value
+
+
+def _file_key(name: str) -> str:
+    """Key in the file of field ``name`` (``global`` is a word that Python keeps for itself)."""
+    return "global" if name == "total" else name
+
+
+def _build(cls: type, table: Any, where: str) -> Any:
+    _require(isinstance(table, dict), where or "configuration", table, "is a section, not a value")
+    fields = {_file_key(f.name): f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in table.items():
+        name = f"{where}.{key}" if where else key
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields) or sorted(fields)
+            raise ValueError(f"{name}: unknown key; did you mean {' or '.join(near)}?")
+        values[fields[key].name] = _convert(value, hints[fields[key].name], name)
+    missing = [key for key, f in fields.items() if f.name not in values and f.default is dataclasses.MISSING
+               and f.default_factory is dataclasses.MISSING]
+    if missing:
+        raise ValueError(f"[{where + '.' if where else ''}{missing[0]}]: missing")
+    return cls(**values)
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, name)
+    for option in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):
+        if option in (int, bool, str) and type(value) is option:
+            return value
+        if option is float and type(value) in (int, float):
+            _require(math.isfinite(value), name, value, "is not finite")
+            return float(value)
+        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
+            return tuple(_convert(entry, typing.get_args(option)[0], name) for entry in value)
+    raise ValueError(f"{name} = {value!r}: expected {_describe(hint)}")
+
+
+def _describe(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        return " or ".join(_describe(option) for option in typing.get_args(hint) if option is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {_describe(typing.get_args(hint)[0])}s"
+    return {int: "integer", float: "number", bool: "true or false", str: "string"}[hint]
+
+
+def dump_config(config: Config) -> str:
+    """``config`` as TOML text that ``load_config`` reads back to an equal one."""
+    lines = []
+    for section in dataclasses.fields(config):
+        lines.append(f"[{section.name}]")
+        for f in dataclasses.fields(getattr(config, section.name)):
+            value = getattr(getattr(config, section.name), f.name)
+            if value is not None:  # JSON's numbers, strings, booleans and lists are TOML's too
+                lines.append(f"{_file_key(f.name)} = {json.dumps(value)}")
+        lines.append("")
+    return "\n".join(lines)

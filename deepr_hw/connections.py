@@ -1,0 +1,120 @@
+"""The sparse set: positions and values of K connections, in one order, for all layers of a chain together.
+
+Neurons are numbered through all levels. A connection goes from a *source* (neurons of levels 0..L-1) to an output of
+the next level; connections are sorted by (source, out_idx), which is (layer, in_idx, out_idx). One array of row starts
+over all sources then holds the whole network, so moving a connection from one layer to another is no special case.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .budget import Partition
+
+
+@dataclass(eq=False)
+class Connections:
+    """K active connections; the arrays are edited in place by rewiring.
+
+    partition : the groups and their limits
+    indptr    : (n_sources + 1,) int64, connections of source r are ``indptr[r] : indptr[r + 1]``
+    out_idx   : (K,) int32 output within the layer, rising within a source
+    weight    : (K,) float32, ``sign * theta``; +0.0 and -0.0 keep the sign of a connection whose theta is 0
+    code      : (K,) int8 quantized weight; 0 is legal for an active connection
+    grad      : (K,) float32 dE/dweight of the last step
+    moments   : (n, K) float32 state of the optimizer, which travels with its connection
+    """
+
+    partition: Partition
+    indptr: np.ndarray
+    out_idx: np.ndarray
+    weight: np.ndarray
+    code: np.ndarray
+    grad: np.ndarray
+    moments: np.ndarray
+
+    @property
+    def n_connections(self) -> int:
+        """K."""
+        return self.out_idx.size
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons per level."""
+        return self.partition.sizes
+
+    @property
+    def source_start(self) -> np.ndarray:
+        """(L + 1,) int64 number of the first neuron of each level (the last entry ends the sources)."""
+        return np.cumsum((0, *self.sizes[:-1]))
+
+    def layer_slices(self) -> list[slice]:
+        """Where each layer's connections are."""
+        ends = self.indptr[self.source_start]
+        return [slice(int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
+
+    def sources(self) -> np.ndarray:
+        """(K,) int64 source neuron of each connection."""
+        return np.repeat(np.arange(self.indptr.size - 1), np.diff(self.indptr))
+
+    def layers(self) -> np.ndarray:
+        """(K,) int64 layer of each connection."""
+        return np.searchsorted(self.source_start, self.sources(), side="right") - 1
+
+    def group_counts(self) -> np.ndarray:
+        """(G,) int64 connections in each group, counted anew."""
+        groups = self.partition.groups(self.sources(), self.layers(), self.out_idx)
+        return np.bincount(groups, minlength=self.partition.n_groups)
+
+    def check(self) -> None:
+        """Raise ``AssertionError`` unless positions are distinct, sorted and in range and every group holds its limit."""
+        sources, layers = self.sources(), self.layers()
+        assert self.indptr[0] == 0
+        assert self.indptr[-1] == self.n_connections
+        assert (np.diff(self.indptr) >= 0).all()
+        assert (self.out_idx >= 0).all()
+        assert (self.out_idx < np.array(self.sizes[1:])[layers]).all()
+        position = sources.astype(np.int64) << 32 | self.out_idx
+        assert (np.diff(position) > 0).all(), "connections out of order or repeated"
+        np.testing.assert_array_equal(self.group_counts(), self.partition.limits, err_msg="connections per group")
+
+
+def draw_positions(partition: Partition, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct random positions, uniform within each group, exactly its limit: (source, out_idx), sorted."""
+    sources, targets = [], []
+    table = partition.rectangles
+    for g in range(partition.n_groups):
+        drawn = choose_distinct(rng, int(partition.n_positions[g]), int(partition.limits[g]))
+        block = table[partition.group_start[g] : partition.group_start[g + 1]]
+        row = block[np.searchsorted(block[:, 6], drawn, side="right") - 1]
+        offset = drawn - row[:, 6]
+        sources.append(partition.source_order[row[:, 2] + offset // row[:, 5]])
+        target = partition.target_order[row[:, 4] + offset % row[:, 5]]
+        targets.append(target - partition.target_start[row[:, 1]])
+    source, out_idx = np.concatenate(sources), np.concatenate(targets)
+    order = np.argsort(source << 32 | out_idx)
+    return source[order], out_idx[order].astype(np.int32)
+
+
+def choose_distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
+    """(k,) int64 distinct integers below ``n``, uniform over all subsets; time and memory follow k, not n."""
+    if n <= 4 * k or n <= 1 << 16:
+        return rng.permutation(n)[:k].astype(np.int64)
+    chosen = np.unique(rng.integers(0, n, k + k // 8 + 16))
+    while chosen.size < k:
+        chosen = np.union1d(chosen, rng.integers(0, n, k - chosen.size + 16))
+    return rng.permutation(chosen)[:k]  # drop random ones, not the largest
+
+
+def make_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0) -> Connections:
+    """Random connections: uniform distinct positions, random signs, ``theta = |N(0, 1)| / sqrt(n_in)``.
+
+    Source: Bellec et al. 2018 and the authors' code (which draws positions with replacement; we don't).
+    """
+    source, out_idx = draw_positions(partition, rng)
+    n_in = np.repeat(partition.sizes[:-1], partition.sizes[:-1])[source]
+    weight = (rng.standard_normal(source.size) / np.sqrt(n_in)).astype(np.float32)
+    indptr = np.searchsorted(source, np.arange(sum(partition.sizes[:-1]) + 1)).astype(np.int64)
+    k = source.size
+    return Connections(partition, indptr, out_idx, weight, np.zeros(k, np.int8), np.zeros(k, np.float32),
+                       np.zeros((n_moments, k), np.float32))

@@ -1,0 +1,118 @@
+"""Many training steps in one compiled call: load, forward, loss, backward, update, rewire, encode, count."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .deepr import Arrays, Groups, encode, rewire, update
+from .kernels import backward, cross_entropy, forward, load_batch
+from .noise import next_u64
+
+
+class Scratch(NamedTuple):
+    """Working memory of a step, allocated once.
+
+    act, acc  : (n_neurons, B) float32
+    bias_grad : (n_neurons,) float32
+    dead, keys: (K,) int64
+    """
+
+    act: np.ndarray
+    acc: np.ndarray
+    bias_grad: np.ndarray
+    dead: np.ndarray
+    keys: np.ndarray
+
+
+class Rule(NamedTuple):
+    """What a step does, besides the learning rate that changes from step to step.
+
+    encode_rule : (L, 3) float32 per layer: 1 / weight step, lowest and highest code; ignored in float training
+    """
+
+    l1: float
+    temperature: float
+    smoothing: float
+    rewires: bool
+    use_bias: bool
+    quantized: bool
+    encode_rule: np.ndarray
+
+
+class Totals(NamedTuple):
+    """What came out: sums over the steps done, and the extremes of the active count after each.
+
+    A non-finite ``loss`` means that training diverged; the call stops at that step.
+    """
+
+    steps: int
+    loss: float
+    right: int
+    rewired: int
+    active_min: int
+    active_max: int
+
+
+def make_scratch(sizes: tuple[int, ...], n_connections: int, batch_size: int) -> Scratch:
+    """Working memory for batches of ``batch_size``; columns are padded to a multiple of 8."""
+    columns = -(-batch_size // 8) * 8
+    shape = (sum(sizes), columns)
+    return Scratch(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[0], np.float32),
+                   np.zeros(n_connections, np.int64), np.zeros(n_connections, np.int64))
+
+
+@njit(cache=True, nogil=True)
+def count_active(net: Arrays, groups: Groups) -> int:
+    """Connections held after a step; -1 when a group misses its limit or the row starts disagree with it."""
+    total = 0
+    for g in range(groups.limits.size):
+        if groups.active[g] != groups.limits[g]:
+            return -1
+        total += groups.active[g]
+    held = net.indptr[net.indptr.size - 1]
+    return total if held == total and net.out_idx.size == total else -1
+
+
+@njit(cache=True, nogil=True)
+def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Scratch, rule: Rule, etas, x, labels,
+              order, batch_size, state, table) -> Totals:
+    """Train on ``x[order]`` in batches of ``batch_size`` (the last may be smaller), in place.
+
+    values : (K,) what the forward pass multiplies with: ``net.code``, or ``net.weight`` in float training
+    bias   : (n_neurons,) float32
+    etas   : (n_steps,) float64 learning rate of each step
+    x      : (n, n_in) codes;  labels : (n,) int64;  order : (m,) int64
+    state  : (4,) uint64 random stream;  table : NORMAL_TABLE
+    """
+    loss, right, rewired = 0.0, 0, 0
+    active_min, active_max = net.out_idx.size, net.out_idx.size
+    n_layers = steps.shape[0]
+    first = net.level[n_layers]
+    unit = steps[n_layers - 1, 0] * steps[n_layers - 1, 1]
+    for step in range(etas.size):
+        batch = order[step * batch_size : (step + 1) * batch_size]
+        load_batch(x, batch, scratch.act)
+        forward(net.level, net.indptr, net.out_idx, values, bias, scratch.act, scratch.acc, steps, top)
+        batch_loss, batch_right = cross_entropy(scratch.acc[first:], unit, labels, batch, rule.smoothing)
+        loss += batch_loss
+        right += batch_right
+        if not np.isfinite(batch_loss):
+            return Totals(step, loss, right, rewired, active_min, active_max)
+        backward(net.level, net.indptr, net.out_idx, values, scratch.act, scratch.acc, steps, top, net.grad,
+                 scratch.bias_grad)
+        eta = etas[step]
+        key = np.uint32(next_u64(state) >> np.uint64(32))
+        update(net.weight, net.grad, eta, rule.l1, np.sqrt(2 * eta * rule.temperature), key, table, rule.rewires)
+        if rule.use_bias:
+            for j in range(net.level[1], bias.size):
+                bias[j] -= np.float32(eta) * scratch.bias_grad[j]
+        if rule.rewires:
+            rewired += rewire(net, groups, scratch.dead, scratch.keys, state)
+        if rule.quantized:
+            for layer in range(n_layers):
+                encode(net.weight, net.code, net.indptr[net.level[layer]], net.indptr[net.level[layer + 1]],
+                       rule.encode_rule[layer, 0], rule.encode_rule[layer, 1], rule.encode_rule[layer, 2])
+        active = count_active(net, groups)
+        active_min, active_max = min(active_min, active), max(active_max, active)
+    return Totals(etas.size, loss, right, rewired, active_min, active_max)

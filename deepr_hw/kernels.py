@@ -1,0 +1,146 @@
+"""Compiled products of a whole sparse chain: forward, loss, backward. Time follows K times the batch.
+
+Activations are feature-major, (neurons, batch): a connection is then an axpy or a dot of two contiguous rows. Values
+travel as integer codes held in floating point; scales are powers of two and applied once per row, so nothing is
+rounded but by the requantization itself. ``layers.py`` says the same in plain NumPy.
+
+Arrays of all kernels here:
+    level : (L + 2,) int64 first neuron of each level, and the total
+    act   : (n_neurons, B) float32 or float64, codes of the activations
+    acc   : (n_neurons, B) the same, accumulators; the backward pass leaves dE/dacc there, in real units
+    steps : (L, 3) float32 or float64: value of an input code, of a weight code, ``acc`` to output code
+    top   : (L,) largest output code of each layer, 0 in float training (no rounding, no limit)
+"""
+
+import numpy as np
+from numba import njit
+
+_EXACT = {"contract", "reassoc"}  # NaN must stay visible: divergence is detected by it
+
+
+@njit(cache=True, nogil=True)
+def load_batch(x: np.ndarray, order: np.ndarray, act: np.ndarray) -> None:
+    """Samples ``x[order]`` (codes, sample-major) into the first rows of ``act``; columns beyond them get 0."""
+    n_in = x.shape[1]
+    for b in range(order.size):
+        row = x[order[b]]
+        for i in range(n_in):
+            act[i, b] = row[i]
+    for i in range(n_in):
+        for b in range(order.size, act.shape[1]):
+            act[i, b] = 0
+
+
+@njit(cache=True, nogil=True, fastmath=_EXACT)
+def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
+    """Fill ``acc`` of all levels and ``act`` of the hidden ones: acc = bias + sum of weight * act, act = requantized.
+
+    weight : (K,) int8 codes, or float32 in float training
+    bias   : (n_neurons,) real values
+    """
+    n_layers = steps.shape[0]
+    n_batch = act.shape[1]
+    for layer in range(n_layers):
+        first, last = level[layer], level[layer + 1]
+        unit = steps[layer, 0] * steps[layer, 1]
+        for j in range(last, level[layer + 2]):
+            start = np.rint(bias[j] / unit) if top[layer] > 0 else bias[j] / unit
+            for b in range(n_batch):
+                acc[j, b] = start
+        for r in range(first, last):
+            x = act[r]
+            for k in range(indptr[r], indptr[r + 1]):
+                w = act.dtype.type(weight[k])
+                target = acc[last + out_idx[k]]
+                for b in range(n_batch):
+                    target[b] += w * x[b]
+        if layer + 1 < n_layers:
+            scale, highest = steps[layer, 2], top[layer]
+            for j in range(last, level[layer + 2]):
+                if highest > 0:
+                    for b in range(n_batch):
+                        act[j, b] = min(max(np.rint(acc[j, b] * scale), 0), highest)
+                else:
+                    for b in range(n_batch):
+                        act[j, b] = max(acc[j, b] * scale, 0)
+
+
+@njit(cache=True, nogil=True)
+def cross_entropy(acc, unit, labels, order, smoothing):
+    """Softmax cross-entropy of the logits ``acc * unit`` (n_classes, B), summed over the ``order.size`` samples, and how
+    many are right; ``acc`` becomes dE/dlogit of the mean. Columns beyond the samples become 0."""
+    n_classes, n = acc.shape[0], order.size
+    loss, right = 0.0, 0
+    for b in range(n):
+        label = labels[order[b]]
+        peak, best = acc[0, b], 0
+        for c in range(1, n_classes):
+            if acc[c, b] > peak:
+                peak, best = acc[c, b], c
+        right += best == label
+        total = 0.0
+        for c in range(n_classes):
+            z = (acc[c, b] - peak) * unit
+            loss -= z * (smoothing / n_classes + (1 - smoothing if c == label else 0.0))
+            acc[c, b] = np.exp(z)
+            total += acc[c, b]
+        loss += np.log(total)
+        for c in range(n_classes):
+            target = smoothing / n_classes + (1 - smoothing if c == label else 0.0)
+            acc[c, b] = (acc[c, b] / total - target) / n
+    for c in range(n_classes):
+        for b in range(n, acc.shape[1]):
+            acc[c, b] = 0
+    return loss, right
+
+
+@njit(cache=True, nogil=True, fastmath=_EXACT)
+def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_grad):
+    """Gradient at the active connections and at the biases, from dE/dlogit in the last rows of ``acc``.
+
+    One pass per layer: each dE/dacc row is read once, for the product with the input (``grad``) and for dE/dact of the
+    level before, which then replaces that level's ``acc``. Straight-through: requantization has slope 1 between its
+    limits, 0 beyond them.
+    """
+    n_batch = act.shape[1]
+    row = np.zeros(n_batch, act.dtype)
+    for layer in range(steps.shape[0] - 1, -1, -1):
+        first, last = level[layer], level[layer + 1]
+        x_step, w_step = steps[layer, 0], steps[layer, 1]
+        for j in range(last, level[layer + 2]):
+            total = act.dtype.type(0)
+            for b in range(n_batch):
+                total += acc[j, b]
+            bias_grad[j] = total
+        for r in range(first, last):
+            x = act[r]
+            row[:] = 0
+            for k in range(indptr[r], indptr[r + 1]):
+                w = act.dtype.type(weight[k])
+                d = acc[last + out_idx[k]]
+                total = act.dtype.type(0)
+                for b in range(n_batch):
+                    total += d[b] * x[b]
+                    row[b] += w * d[b]
+                grad[k] = total * x_step
+            if layer > 0:
+                scale, highest = steps[layer - 1, 2], top[layer - 1]
+                for b in range(n_batch):
+                    y = acc[r, b] * scale
+                    inside = y > 0 and (highest == 0 or y <= highest)
+                    acc[r, b] = row[b] * w_step if inside else 0
+
+
+@njit(cache=True, nogil=True)
+def evaluate(level, indptr, out_idx, weight, bias, act, acc, steps, top, x, logits):
+    """Fill ``logits`` (n, n_out) with the accumulators of the last layer for codes ``x`` (n, n_in), in blocks of B."""
+    n_batch = act.shape[1]
+    first = level[level.size - 2]
+    order = np.arange(x.shape[0])
+    for start in range(0, x.shape[0], n_batch):
+        block = order[start : start + n_batch]
+        load_batch(x, block, act)
+        forward(level, indptr, out_idx, weight, bias, act, acc, steps, top)
+        for b in range(block.size):
+            for c in range(logits.shape[1]):
+                logits[start + b, c] = acc[first + c, b]
