@@ -8,8 +8,10 @@ dies is replaced inside its group, by one mechanism that knows nothing of the pa
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .config import BudgetConfig
 
@@ -108,14 +110,14 @@ class Partition:
         """(L,) int64 number of the first target neuron of each layer."""
         return np.cumsum((0, *self.sizes[1:-1]))
 
-    def groups(self, source: np.ndarray, layer: np.ndarray, out_idx: np.ndarray) -> np.ndarray:
+    def groups(self, source: ArrayLike, layer: ArrayLike, out_idx: ArrayLike) -> np.ndarray:
         """Group of each connection from neuron ``source`` of ``layer`` to that layer's output ``out_idx``."""
-        return self.source_part[source] + self.target_part[self.target_start[layer] + out_idx]
+        return self.source_part[source] + self.target_part[self.target_start[layer] + np.asarray(out_idx)]
 
 
 def positions_per_layer(sizes: Sequence[int]) -> list[int]:
     """Potential connections of each layer, ``n_in * n_out``."""
-    return [n_in * n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    return [n_in * n_out for n_in, n_out in pairwise(sizes)]
 
 
 def make_partition(config: BudgetConfig, sizes: Sequence[int]) -> Partition:

@@ -156,7 +156,8 @@ def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Con
     if not path.exists() and str(source) in shipped_configs():
         path = SHIPPED / f"{source}.toml"
     if not path.exists():
-        raise FileNotFoundError(2, f"no such file, and not one of the shipped {', '.join(shipped_configs())}", str(path))
+        shipped = ", ".join(shipped_configs())
+        raise FileNotFoundError(2, f"no such file, and not one of the shipped {shipped}", str(path))
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ over all sources then holds the whole network, so moving a connection from one l
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Connections:
     def layer_slices(self) -> list[slice]:
         """Where each layer's connections are."""
         ends = self.indptr[self.source_start]
-        return [slice(int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     def sources(self) -> np.ndarray:
         """(K,) int64 source neuron of each connection."""
@@ -67,7 +68,7 @@ class Connections:
         return np.bincount(groups, minlength=self.partition.n_groups)
 
     def check(self) -> None:
-        """Raise ``AssertionError`` unless positions are distinct, sorted and in range and every group holds its limit."""
+        """Raise ``AssertionError`` unless positions are distinct, sorted, in range and every group holds its limit."""
         sources, layers = self.sources(), self.layers()
         assert self.indptr[0] == 0
         assert self.indptr[-1] == self.n_connections

@@ -31,7 +31,7 @@ class Arrays(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """The arrays of a ``Partition`` for the kernels, and ``active`` (G,) int64, the connections each group holds now."""
+    """The arrays of a ``Partition`` for the kernels, and ``active`` (G,) int64, what each group holds now."""
 
     active: np.ndarray
     limits: np.ndarray

@@ -67,8 +67,8 @@ def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
 
 @njit(cache=True, nogil=True)
 def cross_entropy(acc, unit, labels, order, smoothing):
-    """Softmax cross-entropy of the logits ``acc * unit`` (n_classes, B), summed over the ``order.size`` samples, and how
-    many are right; ``acc`` becomes dE/dlogit of the mean. Columns beyond the samples become 0."""
+    """Softmax cross-entropy of the logits ``acc * unit`` (n_classes, B), summed over the ``order.size`` samples, and
+    how many are right; ``acc`` becomes dE/dlogit of the mean. Columns beyond the samples become 0."""
     n_classes, n = acc.shape[0], order.size
     loss, right = 0.0, 0
     for b in range(n):

@@ -1,6 +1,7 @@
 """A network in training: connections, biases, formats, and its forward pass in evaluation mode."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class Model:
 
 
 def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng: np.random.Generator) -> Model:
-    """Untrained network for ``n_in`` inputs and ``n_classes`` logits. Raises ``ValueError`` for an impossible budget."""
+    """Untrained network of ``n_in`` inputs and ``n_classes`` logits. Raises ``ValueError`` for an impossible budget."""
     sizes = (n_in, *config.network.hidden, n_classes)
     return Model(make_connections(make_partition(config.budget, sizes), rng), config.network.bias, x_format)
 
@@ -121,8 +122,9 @@ def calibrate(model: Model, x: np.ndarray, weight_bits: int, activation_bits: in
     y_formats: list[Format | None] = []
     activations = hidden_activations(model, x)
     for fmt, values in zip(formats, activations, strict=False):
-        y_formats.append(activation_format(values, activation_bits, x_frac + fmt.frac))
-        x_frac = y_formats[-1].frac
+        y_format = activation_format(values, activation_bits, x_frac + fmt.frac)
+        y_formats.append(y_format)
+        x_frac = y_format.frac
     model.w_formats, model.y_formats = list(formats), y_formats
     model.encode()
 
@@ -132,4 +134,4 @@ def hidden_activations(model: Model, x: np.ndarray) -> list[np.ndarray]:
     level = np.cumsum((0, *model.sizes))
     blocks = [model.outputs(x[i : i + _BLOCK])[1][:, : len(x[i : i + _BLOCK])].T for i in range(0, len(x), _BLOCK)]
     whole = np.concatenate(blocks)
-    return [whole[:, a:b] for a, b in zip(level[1:-2], level[2:-1], strict=True)]
+    return [whole[:, a:b] for a, b in pairwise(level[1:-1])]

@@ -42,7 +42,7 @@ def next_u64(state: np.ndarray) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def below(state: np.ndarray, n: int) -> int:
+def below(state: np.ndarray, n: int) -> np.int64:
     """Uniform integer in 0..n-1 (1 <= n < 2**62), exact: draws above n are rejected."""
     mask = np.uint64(n - 1)
     for shift in (1, 2, 4, 8, 16, 32):

@@ -1,0 +1,222 @@
+"""The training loop: epochs of compiled steps, measured, logged, checkpointed; ends in a frozen integer network."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import netfile, reference
+from .checkpoint import load_checkpoint, save_checkpoint
+from .config import Config, dump_config
+from .data import Dataset
+from .deepr import as_groups
+from .epoch import Rule, Totals, make_scratch, run_steps
+from .files import make_folder, write_text
+from .freeze import freeze
+from .ir import IntNet
+from .model import Model, calibrate, make_model
+from .noise import NORMAL_TABLE, seed_state
+from .version import __version__
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of ``metrics.jsonl``. Accuracies are shares of 1; ``nan`` (JSON null) where there is nothing to measure.
+
+    train_accuracy : over the epoch's own steps, while the weights were moving
+    val_accuracy   : on the held-out part of the training data
+    test_accuracy  : of the frozen network in the integer reference; null while training in float
+    active_min/max : connections after every update and refill of the epoch
+    n_nonzero      : active connections whose code is not 0; null while training in float
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    val_accuracy: float | None
+    test_accuracy: float | None
+    active_min: int
+    active_max: int
+    rewired: int
+    n_nonzero: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run gives back: the frozen network, its accuracy in the integer reference, one entry per epoch."""
+
+    net: IntNet
+    test_accuracy: float
+    history: list[EpochMetrics]
+
+
+@dataclass(eq=False)
+class _State:
+    """Everything that a step changes; a checkpoint holds it."""
+
+    model: Model
+    rng: np.random.Generator
+    stream: np.ndarray
+    history: list[EpochMetrics]
+
+
+Progress = Callable[[EpochMetrics, int], None]
+
+
+def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
+          progress: Progress | None = None) -> TrainResult:
+    """Train ``config`` on ``dataset``; writes config.toml, metrics.jsonl, checkpoint.safetensors and net.safetensors.
+
+    resume   : go on from the checkpoint in ``run_dir``, if there is one; the result is the same, bit for bit
+    progress : called with each epoch's metrics and the number of epochs; None draws a bar
+
+    Raises ``ValueError`` for a budget that does not fit the data's shape, for a checkpoint of another configuration,
+    and when training diverges; ``OSError`` when ``run_dir`` can't be written.
+    """
+    run_dir = make_folder(Path(run_dir))
+    state = _start(config, dataset)
+    checkpoint = run_dir / "checkpoint.safetensors"
+    if resume and checkpoint.exists():
+        _restore(state, checkpoint, config)
+    write_text(run_dir / "config.toml", dump_config(config))
+    metrics = run_dir / "metrics.jsonl"
+    write_text(metrics, "".join(_as_line(m) for m in state.history))
+    fit, held_out = _split(config, dataset)
+    with _bar(config, progress) as report:
+        for epoch in range(len(state.history), config.training.epochs):
+            state.history.append(_epoch(config, dataset, state, epoch, fit, held_out))
+            save_checkpoint(checkpoint, state.model, {"stream": state.stream}, _about(config, state))
+            with open(metrics, "a", encoding="utf-8") as log:
+                log.write(_as_line(state.history[-1]))
+            report(state.history[-1], config.training.epochs)
+    net = freeze(state.model, dataset.class_labels, _provenance(config, dataset, state))
+    netfile.save(net, run_dir / "net.safetensors")
+    return TrainResult(net, integer_accuracy(net, dataset.x_test, dataset.y_test), state.history)
+
+
+def integer_accuracy(net: IntNet, x: np.ndarray, y: np.ndarray) -> float:
+    """Share of samples (codes ``x``, labels ``y``) that ``net`` gets right in the integer reference."""
+    return float(np.mean(reference.predict(net, x.reshape(len(x), *net.in_shape)) == y))
+
+
+def _start(config: Config, dataset: Dataset) -> _State:
+    rng = np.random.default_rng(config.training.seed)
+    model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng)
+    return _State(model, rng, seed_state(rng), [])
+
+
+def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
+    n, n_val = len(dataset.x_train), config.data.validation
+    if n_val >= n:
+        raise ValueError(f"data.validation = {n_val}: leaves nothing of the {n} training samples of {dataset.name}")
+    return slice(0, n - n_val), slice(n - n_val, n)
+
+
+def _epoch(config: Config, dataset: Dataset, state: _State, epoch: int, fit: slice, held_out: slice) -> EpochMetrics:
+    """Train one epoch and measure it."""
+    started = time.perf_counter()
+    t, q, model = config.training, config.quantization, state.model
+    x, y = dataset.x_train[fit], dataset.y_train[fit]
+    if q.warmup_epochs <= epoch <= max(q.calibrate_epochs, q.warmup_epochs):
+        calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
+    order = state.rng.permutation(len(x))
+    eta = t.learning_rate * t.decay**epoch
+    totals = steps_of_an_epoch(config, model, x, y, order, eta, state.stream)
+    if not np.isfinite(totals.loss):
+        raise ValueError(f"training diverged in epoch {epoch}, step {totals.steps}: the loss is not finite; lower "
+                         f"training.learning_rate (this epoch's is {eta:g})")
+    model.connections.check()
+    val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
+    test, n_nonzero = None, None
+    if model.quantized:
+        test = integer_accuracy(freeze(model), dataset.x_test, dataset.y_test)
+        n_nonzero = int(np.count_nonzero(model.connections.code))
+    return EpochMetrics(epoch, totals.loss / len(x), totals.right / len(x), val, test, totals.active_min,
+                        totals.active_max, totals.rewired, n_nonzero, round(time.perf_counter() - started, 3))
+
+
+def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, eta: float,
+                      stream: np.ndarray) -> Totals:
+    """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
+    t, c = config.training, model.connections
+    active = c.group_counts()
+    n_steps = -(-len(order) // t.batch_size)
+    steps, top = model.scales()
+    totals = run_steps(model.arrays, as_groups(c.partition, active), model.values, model.bias, steps, top,
+                       make_scratch(model.sizes, c.n_connections, t.batch_size), _rule(config, model),
+                       np.full(n_steps, eta), np.ascontiguousarray(x), y, order, t.batch_size, stream, NORMAL_TABLE)
+    k = c.partition.n_connections
+    assert totals.active_min == totals.active_max == k, f"{totals.active_min}..{totals.active_max} active, not {k}"
+    return totals
+
+
+def _rule(config: Config, model: Model) -> Rule:
+    rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
+    t = config.training
+    return Rule(t.l1, t.temperature, 0.0, t.method == "deep_r", model.use_bias, model.quantized,
+                np.array(rows, np.float32))
+
+
+def _about(config: Config, state: _State) -> dict[str, Any]:
+    return {"config": dump_config(config), "rng": state.rng.bit_generator.state,
+            "history": [asdict(m) for m in state.history]}
+
+
+def _restore(state: _State, checkpoint: Path, config: Config) -> None:
+    extra, about = load_checkpoint(checkpoint, state.model)
+    if about["config"] != dump_config(config):
+        raise ValueError(f"{checkpoint}: belongs to another configuration than the one given; resume with the run's "
+                         "own config.toml, or train into another folder")
+    state.rng.bit_generator.state = about["rng"]
+    state.stream = extra["stream"]
+    state.history = [EpochMetrics(**entry) for entry in about["history"]]
+
+
+def _provenance(config: Config, dataset: Dataset, state: _State) -> dict[str, str]:
+    return {"data": config.data.name, "method": config.training.method, "seed": str(config.training.seed),
+            "epochs": str(len(state.history)), "trained_with": f"deepr-hw {__version__}",
+            "active_min": str(min(m.active_min for m in state.history)),
+            "active_max": str(max(m.active_max for m in state.history))}
+
+
+def _as_line(metrics: EpochMetrics) -> str:
+    return json.dumps(asdict(metrics)) + "\n"
+
+
+class _Bar:
+    """A rich progress bar with one description per epoch; or only the caller's function."""
+
+    def __init__(self, config: Config, progress: Progress | None) -> None:
+        self._progress = progress
+        if progress is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
+                                 TextColumn("{task.description}"))
+            self._task = self._bar.add_task("", total=config.training.epochs)
+
+    def __enter__(self) -> Progress:
+        if self._progress is None:
+            self._bar.start()
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress is None:
+            self._bar.stop()
+
+    def _show(self, m: EpochMetrics, n_epochs: int) -> None:
+        if self._progress is not None:
+            self._progress(m, n_epochs)
+            return
+        accuracy = "float" if m.test_accuracy is None else f"{100 * m.test_accuracy:.2f} %"
+        self._bar.update(self._task, completed=m.epoch + 1, description=(
+            f"loss {m.loss:.4f}  test {accuracy}  active {m.active_min:,}..{m.active_max:,}  rewired {m.rewired:,}"))
+
+
+def _bar(config: Config, progress: Progress | None) -> _Bar:
+    return _Bar(config, progress)

@@ -1,0 +1,71 @@
+"""A whole run on the digits: accuracy, exactness against the reference, budget, log, reproducibility."""
+
+import json
+
+import numpy as np
+import pytest
+
+from deepr_hw import data, netfile, reference
+from deepr_hw.config import load_config
+from deepr_hw.train import train
+
+QUICK = ["training.epochs=4", "quantization.warmup_epochs=1", "quantization.calibrate_epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+def quietly(metrics, n_epochs):
+    pass
+
+
+def run(digits, folder, *overrides, **options):
+    return train(load_config("digits", overrides), digits, folder, progress=quietly, **options)
+
+
+def test_digits_are_learnt(digits, tmp_path):
+    result = run(digits, tmp_path)
+    assert result.test_accuracy > 0.95
+    assert result.net.n_connections == 1000
+    assert [layer.n_connections for layer in result.net.layers] == [600, 300, 100]
+    assert all(m.active_min == m.active_max == 1000 for m in result.history)
+    assert sum(m.rewired for m in result.history) > 0
+    assert np.mean(reference.predict(netfile.load(tmp_path / "net.safetensors"), digits.x_test) == digits.y_test) \
+        == result.test_accuracy
+
+
+def test_log_has_one_json_line_per_epoch(digits, tmp_path):
+    run(digits, tmp_path, *QUICK)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert lines[0]["test_accuracy"] is None, "the warm-up has no integer network"
+    assert lines[-1]["test_accuracy"] > 0.5
+    assert load_config(tmp_path / "config.toml") == load_config("digits", QUICK)
+
+
+def test_same_seed_same_bits(digits, tmp_path):
+    files = [(run(digits, tmp_path / name, *QUICK), (tmp_path / name / "net.safetensors").read_bytes())[1]
+             for name in ("a", "b")]
+    assert files[0] == files[1]
+    run(digits, tmp_path / "c", *QUICK, "training.seed=1")
+    assert (tmp_path / "c" / "net.safetensors").read_bytes() != files[0]
+
+
+def test_global_budget_moves_between_layers(digits, tmp_path):
+    net = run(digits, tmp_path, *QUICK, "budget.global=1000").net
+    assert net.n_connections == 1000
+    assert [layer.n_connections for layer in net.layers] != [600, 300, 100]
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("budget.global=100000", r"budget\.global = 100000: the network has only 6464 positions"),
+    ("budget.per_layer=[5000,300,100]", r"budget\.per_layer\[0\] = 5000: layer 0 has only 4096 positions"),
+    ("budget.per_layer=[100,100]", r"has 2 entries for 3 layers"),
+    ("data.validation=5000", r"data\.validation = 5000: leaves nothing"),
+    ("training.learning_rate=1e30", r"diverged in epoch"),
+])
+def test_refuses_what_does_not_fit(digits, tmp_path, override, message):
+    with pytest.raises(ValueError, match=message):
+        run(digits, tmp_path, *QUICK, override)
