@@ -1,0 +1,139 @@
+"""The command line as its users meet it: exit codes, one clear line, no traceback, no half-written file."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from deepr_hw import cli, engines, netfile, reference, verify
+from deepr_hw.engines import EngineRun
+from tests.random_nets import random_codes, random_net
+
+
+@pytest.fixture
+def net_path(tmp_path):
+    path = tmp_path / "net.safetensors"
+    netfile.save(random_net(1), path)
+    return path
+
+
+def fake_engine(monkeypatch, change):
+    """Register an engine ``fake`` that answers the reference's logits as ``change`` spoils them."""
+    module = type(sys)("fake_engine_module")
+    module.run = lambda net, x, workdir: change(reference.logits(net, x))
+    monkeypatch.setitem(sys.modules, "fake_engine_module", module)
+    monkeypatch.setitem(engines.ENGINES, "fake", ("fake_engine_module:run", {}))
+
+
+def bad(capsys, *argv):
+    """Exit code 2 and one line on stderr, which is returned."""
+    assert cli.main([str(arg) for arg in argv]) == 2
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("deepr-hw: ")
+    assert "\n" not in err
+    return err
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "{'numpy', 'rich', 'numba', 'sklearn', 'onnx', 'hls4ml', 'cocotb', 'matplotlib'}"
+    code = f"import sys, deepr_hw.cli\ntry: deepr_hw.cli.main(['--help'])\nexcept SystemExit: pass\n" \
+           f"assert not {heavy} & set(sys.modules), sorted({heavy} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "examples:" in shown
+
+
+@pytest.mark.parametrize("command", ["train", "run", "info", "export", "verify"])
+def test_every_command_shows_examples(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"deepr-hw {command}" in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_info_writes_json(net_path, tmp_path):
+    assert cli.main(["info", str(net_path), "--json", str(tmp_path / "info.json")]) == 0
+    facts = json.loads((tmp_path / "info.json").read_text())
+    net = random_net(1)
+    assert facts["n_connections"] == net.n_connections
+    assert facts["bytes_per_connection"] == net_path.stat().st_size / net.n_connections
+
+
+def test_verify_passes_and_counts(net_path, tmp_path, monkeypatch):
+    fake_engine(monkeypatch, lambda y: EngineRun(y, cycles_per_sample=7.0))
+    out = tmp_path / "v.json"
+    assert cli.main(["verify", str(net_path), "--data", "random", "--engines", "fake", "--samples", "30",
+                     "--json", str(out)]) == 0
+    net = random_net(1)
+    (row,) = json.loads(out.read_text())["engines"]
+    assert (row["name"], row["samples"], row["logits"], row["mismatches"]) == ("fake", 30, 30 * net.n_out, 0)
+    assert row["cycles_per_sample"] == 7.0
+
+
+def flip_one(y):
+    y = y.copy()
+    y[-1, -1] ^= 1
+    return EngineRun(y)
+
+
+@pytest.mark.parametrize(("change", "mismatches"), [
+    (flip_one, 1),
+    (lambda y: EngineRun(y[:-1]), None),  # one sample lost: none agrees
+    (lambda y: EngineRun(y[:0]), None),  # the device never answered
+    (lambda y: EngineRun(y, n_macs=1), 0),  # right logits, wrong count of multiply-accumulates
+])
+def test_verify_fails_on_one_wrong_logit_a_lost_sample_or_a_wrong_count(net_path, tmp_path, monkeypatch, change,
+                                                                        mismatches):
+    fake_engine(monkeypatch, change)
+    out = tmp_path / "v.json"
+    assert cli.main(["verify", str(net_path), "--engines", "fake:9", "--json", str(out)]) == 1
+    (row,) = json.loads(out.read_text())["engines"]
+    assert row["mismatches"] == (row["logits"] if mismatches is None else mismatches)
+    assert not row["passed"]
+
+
+def test_samples_by_engine():
+    assert verify.parse_engines("onnx,icarus:5,hls4ml", None) == {"onnx": None, "icarus": 5, "hls4ml": 1000}
+    assert verify.parse_engines("onnx,icarus:5", 7) == {"onnx": 7, "icarus": 5}
+
+
+@pytest.mark.parametrize(("argv", "message"), [
+    (["info", "none.safetensors"], "none.safetensors: No such file"),
+    (["verify", "NET", "--engines", "vivado"], "engine 'vivado'"),
+    (["verify", "NET", "--engines", "onnx:-3"], "positive number"),
+    (["verify", "NET", "--engines", ""], "no engine"),
+    (["verify", "NET", "--data", "nothing"], "no such data"),
+    (["verify", "NET", "--data", "digits", "--engines", "fake"], "the network takes"),
+    (["export", "onnx", "NET", "--out", "x", "--lanes", "3"], "--lanes"),
+    (["info", "NET", "--json", "/proc/none/x.json"], "/proc/none/x.json: can't write here"),
+    (["export", "onnx", "NET", "--out", "/proc/self/nowhere"], "/proc/self/nowhere: can't make this folder"),
+    (["train", "none.toml", "--out", "x"], "none.toml"),
+    (["train", "digits", "--out", "/proc/none/run"], "/proc/none/run"),
+])
+def test_bad_input_is_one_line_and_exit_code_2(capsys, net_path, tmp_path, monkeypatch, argv, message):
+    fake_engine(monkeypatch, EngineRun)
+    monkeypatch.chdir(tmp_path)
+    assert message in bad(capsys, *[net_path if arg == "NET" else arg for arg in argv])
+
+
+def test_damaged_and_empty_networks(capsys, net_path):
+    whole = net_path.read_bytes()
+    for content, message in ((b"", "the file is empty"), (whole[:50], "not a whole"), (b"hello" * 9, "not a whole")):
+        net_path.write_bytes(content)
+        assert message in bad(capsys, "info", net_path)
+
+
+def test_usage_errors_exit_with_2(capsys):
+    for argv in ([], ["frobnicate"], ["verify", "x", "--samples", "0"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(argv)
+        assert stop.value.code == 2
+    assert "positive whole number" in capsys.readouterr().err
+
+
+def test_verify_compares_what_the_reference_gives():
+    net = random_net(2)
+    x = random_codes(net, 5)
+    np.testing.assert_array_equal(verify.random_samples(net, 5), verify.random_samples(net, 5))
+    assert verify.random_samples(net, 5).dtype == x.dtype
