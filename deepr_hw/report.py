@@ -1,0 +1,160 @@
+"""The report of a run: one HTML page that stands alone, and its figure as a PNG."""
+
+import base64
+import html
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import netfile
+from .files import write_bytes, write_text
+from .info import describe
+from .ir import IntNet
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1000px; margin: 2em auto; padding: 0 1em }
+h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.1em; margin-top: 2em }
+.sub { color: #666; margin-top: .2em }
+table { border-collapse: collapse } td, th { padding: .25em .9em; border-bottom: 1px solid #ddd; text-align: right }
+td:first-child, th:first-child { text-align: left } th { color: #666; font-weight: 500 } img { width: 100% }
+.ok { color: #18794e } .bad { color: #c62828; font-weight: 600 } code { background: #f4f4f4; padding: 0 .3em }
+"""
+
+
+def write_report(run: Path) -> None:
+    """Write ``report.html`` and ``report.png`` into the run folder, from what is there.
+
+    Reads ``net.safetensors`` and, where they exist, ``metrics.jsonl`` (a line per epoch), ``verify.json`` and
+    ``config.toml``.
+    Raises ``RuntimeError`` when matplotlib is missing.
+    """
+    net = netfile.load(run / "net.safetensors")
+    epochs = [json.loads(line) for line in _read(run / "metrics.jsonl").splitlines()]
+    verified = json.loads(_read(run / "verify.json") or "{}").get("engines", [])
+    figure = draw(net, epochs)
+    write_bytes(run / "report.png", figure)
+    facts = describe(net, run / "net.safetensors")
+    write_text(run / "report.html", _page(run.name, facts, epochs, verified, figure, _read(run / "config.toml")))
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def draw(net: IntNet, epochs: list[dict[str, Any]]) -> bytes:
+    """PNG of four panels: learning, the budget held at every step, fan-in per layer, where the inputs are used."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise RuntimeError("the report needs the package 'matplotlib': pip install 'deepr-hw[report]'") from None
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axes = figure.subplots(2, 2).ravel()
+    _draw_learning(axes[0], epochs)
+    _draw_budget(axes[1], epochs, net.budget.n_connections)
+    _draw_fan_in(axes[2], net)
+    _draw_inputs(axes[3], net)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _draw_learning(axis: Any, epochs: list[dict[str, Any]]) -> None:
+    x = [e["epoch"] for e in epochs]
+    for key, style in (("train_accuracy", "C0:"), ("val_accuracy", "C1--"), ("test_accuracy", "C0-")):
+        points = [(e["epoch"], 100 * e[key]) for e in epochs if e.get(key) is not None]
+        if points:
+            axis.plot(*zip(*points, strict=True), style, label=key.replace("_", " "))
+    axis.set(title="Accuracy in integers", xlabel="epoch", ylabel="%")
+    loss = axis.twinx()
+    loss.plot(x, [e["loss"] for e in epochs], "0.6", lw=1)
+    loss.set_ylabel("loss (grey)")
+    if axis.lines:
+        axis.legend(loc="center right", frameon=False)
+
+
+def _draw_budget(axis: Any, epochs: list[dict[str, Any]], budget: int) -> None:
+    x = [e["epoch"] for e in epochs]
+    axis.axhline(budget, color="C3", lw=1, label=f"budget K = {budget:,}")
+    axis.fill_between(x, [e["n_active_min"] for e in epochs], [e["n_active_max"] for e in epochs], alpha=0.4)
+    axis.plot(x, [e["n_active_min"] for e in epochs], "C0o", ms=3, label="active, least and most over all steps")
+    axis.set(title="The budget, held at every step", xlabel="epoch", ylabel="connections", ylim=(0, 1.25 * budget))
+    rewired = axis.twinx()
+    rewired.bar(x, [e["n_rewired"] for e in epochs], color="0.85", zorder=-1)
+    rewired.set_ylabel("rewired in the epoch (bars)")
+    axis.set_zorder(rewired.get_zorder() + 1)
+    axis.patch.set_visible(False)
+    axis.legend(loc="lower right", frameon=False)
+
+
+def _draw_fan_in(axis: Any, net: IntNet) -> None:
+    for i, layer in enumerate(net.layers):
+        share = np.sort(layer.fan_in)[::-1]
+        axis.plot(np.arange(1, share.size + 1), share, drawstyle="steps-mid", label=f"layer {i}")
+    axis.set(title="Connections per output, sorted", xlabel="output", ylabel="fan-in", xscale="log")
+    axis.legend(frameon=False)
+
+
+def _draw_inputs(axis: Any, net: IntNet) -> None:
+    use = np.bincount(net.layers[0].in_idx, minlength=net.layers[0].n_in)
+    side = math.isqrt(use.size)
+    if side * side == use.size:
+        shown = axis.imshow(use.reshape(side, side), cmap="viridis")
+        axis.figure.colorbar(shown, ax=axis)
+        axis.set(title="Connections from each input", xticks=[], yticks=[])
+    else:
+        axis.bar(np.arange(use.size), use, width=1)
+        axis.set(title="Connections from each input", xlabel="input", ylabel="connections")
+
+
+def _page(name: str, facts: dict[str, Any], epochs: list[dict[str, Any]], verified: list[dict[str, Any]],
+          figure: bytes, config: str) -> str:
+    accuracy = f", integer test accuracy {100 * epochs[-1]['test_accuracy']:.2f} %" if epochs else ""
+    parts = [
+        f"<h1>{html.escape(name)}</h1>",
+        f"<p class=sub>K = {facts['n_connections']:,} connections of {facts['n_positions']:,} possible "
+        f"({100 * facts['connectivity']:.3f} %){accuracy}</p>",
+        f'<img alt="training and connectivity" src="data:image/png;base64,{base64.b64encode(figure).decode()}">',
+        "<h2>Layers</h2>", _layer_table(facts),
+        f"<p>Connectivity = <code>{html.escape(facts['connectivity_formula'])}</code>; "
+        f"file {facts['file_bytes']:,} bytes, {facts['bytes_per_connection']:.2f} per connection; "
+        f"widest accumulator {facts['acc_bits']} bits.</p>",
+    ]
+    if verified:
+        parts += ["<h2>The same bits everywhere</h2>", _verify_table(verified)]
+    if config:
+        parts += ["<h2>Configuration</h2>", f"<pre>{html.escape(config)}</pre>"]
+    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(name)}</title>"
+            f"<style>{_STYLE}</style>{''.join(parts)}</html>\n")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _layer_table(facts: dict[str, Any]) -> str:
+    rows = []
+    for i, layer in enumerate(facts["layers"]):
+        fan_in, formats = layer["fan_in"], layer["formats"]
+        shape = " → ".join("x".join(map(str, layer[side])) for side in ("in_shape", "out_shape"))
+        rows.append([f"{i} {layer['kind']}", shape, f"{layer['n_connections']:,}", f"{layer['n_nonzero']:,}",
+                     f"{fan_in['min']} / {fan_in['median']:g} / {fan_in['max']}", *formats.values(),
+                     str(layer["acc_bits"])])
+    return _table(["layer", "shape", "K", "non-zero", "fan-in min / median / max", "x", "w", "y", "acc bits"], rows)
+
+
+def _verify_table(verified: list[dict[str, Any]]) -> str:
+    rows = []
+    for engine in verified:
+        mark = "ok" if engine["passed"] else "bad"
+        cycles = engine["cycles_per_sample"]
+        rows.append([html.escape(engine["name"]), f"{engine['samples']:,}", f"{engine['logits']:,}",
+                     f"<span class={mark}>{engine['mismatches']:,}</span>", f"{engine['seconds']:.1f}",
+                     "" if cycles is None else f"{cycles:,.0f}"])
+    return _table(["engine", "samples", "logits compared", "mismatches", "seconds", "cycles per sample"], rows)
