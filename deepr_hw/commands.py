@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from .ir import IntNet
 Outcome = tuple[dict[str, Any], bool]
 
 _EXPORTERS = {"onnx": "onnx_integer", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
-_console = Console()
+_console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def train(args: Namespace) -> Outcome:

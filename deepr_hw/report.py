@@ -69,7 +69,7 @@ def _draw_learning(axis: Any, epochs: list[dict[str, Any]]) -> None:
         points = [(e["epoch"], 100 * e[key]) for e in epochs if e.get(key) is not None]
         if points:
             axis.plot(*zip(*points, strict=True), style, label=key.replace("_", " "))
-    axis.set(title="Accuracy in integers", xlabel="epoch", ylabel="%")
+    axis.set(title="Accuracy", xlabel="epoch", ylabel="%")
     loss = axis.twinx()
     loss.plot(x, [e["loss"] for e in epochs], "0.6", lw=1)
     loss.set_ylabel("loss (grey)")
@@ -80,15 +80,15 @@ def _draw_learning(axis: Any, epochs: list[dict[str, Any]]) -> None:
 def _draw_budget(axis: Any, epochs: list[dict[str, Any]], budget: int) -> None:
     x = [e["epoch"] for e in epochs]
     axis.axhline(budget, color="C3", lw=1, label=f"budget K = {budget:,}")
-    axis.fill_between(x, [e["n_active_min"] for e in epochs], [e["n_active_max"] for e in epochs], alpha=0.4)
-    axis.plot(x, [e["n_active_min"] for e in epochs], "C0o", ms=3, label="active, least and most over all steps")
+    axis.fill_between(x, [e["active_min"] for e in epochs], [e["active_max"] for e in epochs], alpha=0.4)
+    axis.plot(x, [e["active_min"] for e in epochs], "C0o", ms=3, label="active, least and most over all steps")
     axis.set(title="The budget, held at every step", xlabel="epoch", ylabel="connections", ylim=(0, 1.25 * budget))
     rewired = axis.twinx()
-    rewired.bar(x, [e["n_rewired"] for e in epochs], color="0.85", zorder=-1)
+    rewired.bar(x, [e["rewired"] for e in epochs], color="0.85", zorder=-1)
     rewired.set_ylabel("rewired in the epoch (bars)")
     axis.set_zorder(rewired.get_zorder() + 1)
     axis.patch.set_visible(False)
-    axis.legend(loc="lower right", frameon=False)
+    axis.legend(loc="center right", framealpha=0.9)
 
 
 def _draw_fan_in(axis: Any, net: IntNet) -> None:

@@ -52,7 +52,8 @@ def imports(path: Path, module: str) -> set[str]:
         for name in names:
             parts = name.split(".")
             if parts[0] == "deepr_hw" and len(parts) > 1:
-                found.add(f"{parts[1]}." if parts[1] in ("export", "sim") else parts[1])
+                name = "version" if parts[1] == "__version__" else parts[1]
+                found.add(f"{name}." if name in ("export", "sim") else name)
     return found
 
 
