@@ -112,7 +112,8 @@ class Partition:
 
     def groups(self, source: ArrayLike, layer: ArrayLike, out_idx: ArrayLike) -> np.ndarray:
         """Group of each connection from neuron ``source`` of ``layer`` to that layer's output ``out_idx``."""
-        return self.source_part[source] + self.target_part[self.target_start[layer] + np.asarray(out_idx)]
+        target = self.target_start[np.asarray(layer)] + np.asarray(out_idx)
+        return self.source_part[np.asarray(source)] + self.target_part[target]
 
 
 def positions_per_layer(sizes: Sequence[int]) -> list[int]:
