@@ -28,11 +28,23 @@ class EngineRun:
 ENGINES: dict[str, tuple[str, dict[str, object]]] = {
     "onnx": ("deepr_hw.export.onnx_integer:run", {}),
     "onnx-unoptimized": ("deepr_hw.export.onnx_integer:run", {"optimize": False}),
+    "onnx-reference": ("deepr_hw.export.onnx_integer:run_evaluator", {}),
+    "onnx-no-vnni": ("deepr_hw.export.onnx_emulated:run", {"flavour": "integer"}),
+    "qdq": ("deepr_hw.export.onnx_qdq:run", {}),
+    "qdq-no-vnni": ("deepr_hw.export.onnx_emulated:run", {"flavour": "qdq"}),
+    "qdq-wrong-session": ("deepr_hw.export.onnx_qdq:run", {"default_session": True}),
+    "qdq-wrong-session-no-vnni": ("deepr_hw.export.onnx_emulated:run", {"flavour": "qdq", "default_session": True}),
+    "qonnx": ("deepr_hw.export.qonnx_export:run", {}),
+    "qonnx-functions": ("deepr_hw.export.qonnx_export:run_as_functions", {}),
     "hls4ml": ("deepr_hw.export.hls4ml_project:run", {}),
     "verilator": ("deepr_hw.sim.engine:run", {"simulator": "verilator"}),
     "icarus": ("deepr_hw.sim.engine:run", {"simulator": "icarus"}),
 }
-"""Engine name -> ``module:function`` and the options that tell the engines of one room apart."""
+"""Engine name -> ``module:function`` and the options that tell the engines of one room apart.
+
+``-no-vnni`` emulates a CPU without VNNI (needs qemu-user); ``-wrong-session`` leaves out the session option that the
+QDQ file asks for, to show what it prevents.
+"""
 
 
 def get_engine(name: str) -> Callable[..., EngineRun]:

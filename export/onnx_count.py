@@ -54,12 +54,14 @@ def _count_matrix(walk: _Walk, node: onnx.NodeProto) -> int:
     source = node.input[1]
     while (step := walk.producer.get(source)) is not None and step.op_type in ("DequantizeLinear", "Quant"):
         source = step.input[0]
+    if walk.made_by(source, "ConstantOfShape"):
+        return 0
     scatter = walk.made_by(source, "ScatterND")
     if scatter is None:
         return int(np.count_nonzero(walk.initializer(source) != _zero_point(walk, node)))
     if not walk.made_by(scatter.input[0], "ConstantOfShape"):
         raise ValueError(f"node {scatter.name!r}: scatters into something that is not empty")
-    weight = walk.initializer(scatter.input[2])
+    weight = walk.initializer(scatter.input[2], through=("Cast", "Mul"))
     concat = walk.made_by(scatter.input[1], "Concat")
     if concat is None:
         position = walk.initializer(scatter.input[1])

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from deepr_hw import __version__
 from deepr_hw.ir import IntNet
+from deepr_hw.version import __version__
 
 OPSET = 21
 """Operator set of every file: the first with 16-bit and int32 QuantizeLinear, known to onnxruntime since 1.18."""
@@ -26,21 +26,22 @@ class Graph:
     """A graph under construction. Tensor and node names are paths such as ``layer0/acc``; a node is named after its
     (first) output, so that an error message of any runtime names the place in the network."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, batch: int | str = "batch") -> None:
         self.name = name
+        self.batch = batch
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, dtype: np.dtype | type, shape: tuple[int, ...]) -> str:
-        """Declare an input of shape (batch, *shape); the batch is dynamic."""
-        self._inputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], ["batch", *shape]))
+        """Declare an input of shape (batch, *shape); a batch given as text is dynamic."""
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], [self.batch, *shape]))
         return name
 
     def output(self, name: str, dtype: np.dtype | type, shape: tuple[int, ...]) -> None:
         """Declare the existing tensor ``name`` as an output of shape (batch, *shape)."""
-        self._outputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], ["batch", *shape]))
+        self._outputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], [self.batch, *shape]))
 
     def constant(self, name: str, values: object, dtype: np.dtype | type) -> str:
         """Store ``values`` as initializer ``name`` (little endian raw data, no padding)."""
@@ -58,19 +59,21 @@ class Graph:
         """Append a cast of ``source`` to ``dtype``."""
         return self.node("Cast", [source], output, to=TYPES[np.dtype(dtype)])
 
-    def model(self, doc: str, metadata: dict[str, str], domains: dict[str, int] | None = None) -> onnx.ModelProto:
-        """The finished model, checked, with inferred shapes; ``domains`` adds operator sets beside the default one.
+    def model(self, doc: str, metadata: dict[str, str],
+              functions: tuple[onnx.FunctionProto, ...] = ()) -> onnx.ModelProto:
+        """The finished model, checked, with inferred shapes; ``functions`` define operators of other domains.
 
         Raises ``onnx.checker.ValidationError`` / ``onnx.shape_inference.InferenceError`` for an unsound graph.
         """
         graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs,
                                   list(self._initializers.values()), doc_string=doc)
-        opsets = [helper.make_opsetid(domain, version) for domain, version in {"": OPSET, **(domains or {})}.items()]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="deepr_hw",
-                                  producer_version=__version__, doc_string=doc)
+        domains = sorted({function.domain for function in functions})
+        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
+        model = helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=IR_VERSION,
+                                  producer_name="deepr_hw", producer_version=__version__, doc_string=doc)
         helper.set_model_props(model, metadata)
-        onnx.checker.check_model(model, full_check=not domains)
-        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=not domains)
+        onnx.checker.check_model(model, full_check=True)
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 
 def describe(net: IntNet, flavour: str, licence: str | None = None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx.reference import ReferenceEvaluator
 
 from deepr_hw.engines import EngineRun
 from deepr_hw.files import make_folder, write_bytes
@@ -33,6 +34,7 @@ from deepr_hw.ir import IntNet, Layer, SparseLinear
 from .onnx_count import count_connections
 from .onnx_graph import Graph, describe
 from .onnx_session import run_model
+from .onnx_weights import place_weights
 
 MATRIX_INPUTS = 33_025
 """Most inputs of a layer that becomes a matrix: 33025 * 255 * 255 < 2**31, so no kernel's raw sum overflows."""
@@ -94,21 +96,6 @@ def _(layer: SparseLinear, graph: Graph, name: str, x: str, y: str, matrix_posit
         graph.constant(f"{name}/bias", layer.bias, np.int32)
         total = graph.node("Add", [total, f"{name}/bias"], y if last else f"{name}/acc")
     return y if last else _requantize(layer, graph, name, total, y)
-
-
-def place_weights(layer: SparseLinear, graph: Graph, name: str, dtype: np.dtype | type, zero: int) -> str:
-    """Append the (n_in, n_out) matrix of ``weight + zero`` as ``dtype``: K values and 2 K narrow indices in the file,
-    put in place by the runtime (at load, where it folds constants)."""
-    fill = onnx.numpy_helper.from_array(np.array([zero], dtype))
-    shape = graph.constant(f"{name}/shape", [layer.n_in, layer.n_out], np.int64)
-    empty = graph.node("ConstantOfShape", [shape], f"{name}/no_connections", value=fill)
-    weight = graph.constant(f"{name}/weight", layer.weight.astype(np.int16) + zero, dtype)
-    columns = []
-    for key, values in (("in_idx", layer.in_idx), ("out_idx", layer.out_idx)):
-        graph.constant(f"{name}/{key}", values[:, None], values.dtype)
-        columns.append(graph.cast(f"{name}/{key}", np.int64, f"{name}/{key}_int64"))
-    position = graph.node("Concat", columns, f"{name}/position", axis=1)
-    return graph.node("ScatterND", [empty, position, weight], f"{name}/weight_matrix")
 
 
 def _sum_nothing(layer: SparseLinear, graph: Graph, name: str, x: str, total: str) -> None:
@@ -195,6 +182,14 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, optimize: bool = True) -> Eng
     ``optimize``, with every graph optimization off."""
     path = Path(str(export(net, workdir)["path"]))
     return EngineRun(run_model(path, x, block(net), None if optimize else "disable")["logits"])
+
+
+def run_evaluator(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:
+    """Logits of codes ``x`` (n, *in_shape) from ONNX's own reference evaluator, on the exported file."""
+    model = ReferenceEvaluator(str(export(net, workdir)["path"]))
+    step = block(net)
+    parts = [np.asarray(model.run(["logits"], {"codes": x[i : i + step]}))[0] for i in range(0, max(1, len(x)), step)]
+    return EngineRun(np.concatenate(parts))
 
 
 def block(net: IntNet) -> int:

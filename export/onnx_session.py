@@ -1,5 +1,10 @@
-"""onnxruntime sessions: by optimization level, with named options, batched."""
+"""onnxruntime sessions: by optimization level, with named options, batched.
 
+``python -m deepr_hw.export.onnx_session MODEL X.npy LOGITS.npy [OPTIONS_JSON]`` runs one in a process of its own.
+"""
+
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +48,9 @@ def run_model(model: Path | bytes, x: np.ndarray, block: int = 4096, level: str 
     feed, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
     parts = [session.run(names, {feed: x[i : i + block]}) for i in range(0, max(1, len(x)), block)]
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
+
+
+if __name__ == "__main__":
+    model_path, x_path, logits_path, *more = sys.argv[1:]
+    outputs = run_model(Path(model_path), np.load(x_path), options=json.loads(more[0]) if more else None)
+    np.save(logits_path, outputs["logits"])
