@@ -1,0 +1,134 @@
+"""``IntNet`` -> hls4ml project whose C++ gives the reference's integers, and the engine that runs that C++.
+
+The graph is built layer by layer, without a detour through ONNX, so every type is stated here and nothing is inferred:
+activations ``ap_(u)fixed<..., AP_RND_CONV, AP_SAT>``, accumulators as wide as the worst case of the actual weights.
+"""
+
+import contextlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hls4ml.backends import get_backend
+from hls4ml.model.graph import ModelGraph
+
+from ..engines import EngineRun
+from ..files import make_folder
+from ..fixed import Format, signed_bits
+from ..ir import IntNet, SparseLinear
+from ..reference import check_codes
+from . import hls4ml_sparse
+from .hls4ml_arrays import count_connections
+from .hls4ml_compile import predict
+
+PROJECT = "deepr"
+IO_TYPES = ("io_parallel", "io_stream")
+
+
+def type_name(fmt: Format, requantized: bool = False) -> str:
+    """hls4ml's name of ``fmt``: ``(u)fixed<width, integer bits>``; ``requantized`` adds half-to-even and saturation."""
+    modes = ",RND_CONV,SAT" if requantized else ""
+    return f"{'' if fmt.signed else 'u'}fixed<{fmt.bits},{fmt.bits - fmt.frac}{modes}>"
+
+
+def _exact_type(lo: int, hi: int, frac: int) -> str:
+    """Narrowest signed type for the integers ``lo``..``hi`` in units of ``2**-frac``."""
+    width = signed_bits(lo, hi)
+    return f"fixed<{width},{width - frac}>"
+
+
+def _node(layer: SparseLinear, name: str) -> dict[str, Any]:
+    """hls4ml's description of one layer: which class, with which values (codes times their step, exact in float64)."""
+    bias = None if layer.bias is None else np.ldexp(layer.bias.astype(np.float64), -layer.acc_frac)
+    node = {"class_name": "SparseDense" if layer.n_connections else "BiasDense", "name": name,
+            "n_in": layer.n_in, "n_out": layer.n_out, "bias_data": bias}
+    if layer.n_connections:
+        node |= {"weight_data": layer.weight.astype(np.float64) * layer.w_format.step,
+                 "in_idx_data": layer.in_idx, "out_idx_data": layer.out_idx}
+    return node
+
+
+def _types(layer: SparseLinear) -> dict[str, str]:
+    """hls4ml's precision configuration of one layer."""
+    bias = np.zeros(1, np.int32) if layer.bias is None else layer.bias
+    accumulator = _exact_type(*layer.acc_range, layer.acc_frac)
+    return {"weight": type_name(layer.w_format), "bias": _exact_type(bias.min(), bias.max(), layer.acc_frac),
+            "accum": accumulator,
+            "result": accumulator if layer.y_format is None else type_name(layer.y_format, requantized=True)}
+
+
+def build_graph(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor: int = 1,
+                io_type: str = "io_parallel", part: str | None = None) -> ModelGraph:
+    """The network as hls4ml's ``ModelGraph``, ready to be written to ``out_dir``.
+
+    reuse_factor : connections per multiplier, 1 = fully parallel; at least the number of connections = one multiplier
+
+    Raises ``ValueError`` for an unknown backend or io_type, a reuse factor below 1, an unknown kind of layer.
+    """
+    if io_type not in IO_TYPES:
+        raise ValueError(f"io_type {io_type!r}: expected one of {', '.join(IO_TYPES)}")
+    if reuse_factor < 1:
+        raise ValueError(f"reuse_factor = {reuse_factor}: must be at least 1")
+    for i, layer in enumerate(net.layers):
+        if not isinstance(layer, SparseLinear):
+            raise ValueError(f"layer {i}: hls4ml export has no layer of kind {layer.kind}")
+    hls4ml_sparse.install((backend,))
+    names = [f"fc{i + 1}" for i in range(len(net.layers))]
+    nodes = [{"class_name": "InputLayer", "name": "x", "input_shape": list(net.in_shape)},
+             *map(_node, net.layers, names)]
+    precision = {"x": {"result": type_name(net.x_format)}, **dict(zip(names, map(_types, net.layers), strict=True))}
+    settings = get_backend(backend).create_initial_config(part=part, io_type=io_type)
+    settings |= {"Backend": backend, "ProjectName": PROJECT, "OutputDir": str(out_dir), "HLSConfig": {
+        "Model": {"Precision": {"default": "fixed<32,16>"}, "ReuseFactor": reuse_factor, "Strategy": "Latency"},
+        "LayerName": {name: {"Precision": types} for name, types in precision.items()},
+    }}
+    with _quiet():
+        return ModelGraph.from_layer_list(settings, nodes)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """hls4ml reports by ``print``; nobody asked for it."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def export(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor: int = 1, io_type: str = "io_parallel",
+           part: str | None = None) -> dict[str, Any]:
+    """Write the hls4ml project of ``net`` into the folder ``out_dir``; returns what was written, for reports.
+
+    Raises as ``build_graph``; ``OSError`` when the folder can't be written.
+    """
+    out_dir = make_folder(out_dir).resolve()
+    graph = build_graph(net, out_dir, backend, reuse_factor, io_type, part)
+    shutil.rmtree(out_dir / "firmware" / "weights", ignore_errors=True)  # arrays of an earlier network
+    with _quiet():
+        graph.write()
+    return {"project": str(out_dir), "backend": backend, "io_type": io_type, "reuse_factor": reuse_factor,
+            "n_connections": count_connections(out_dir),
+            "n_multipliers": sum(layer.get_attr("n_multipliers", 0) for layer in graph.get_layers())}
+
+
+def run(net: IntNet, x: np.ndarray, workdir: Path, backend: str = "Vitis", reuse_factor: int = 1,
+        io_type: str = "io_parallel") -> EngineRun:
+    """Engine: export to ``workdir``, compile the C++ with g++, run it on the codes ``x`` (n, *in_shape).
+
+    Raises as ``export``; ``ValueError`` for codes outside the input format, ``RuntimeError`` when nothing compiles.
+    """
+    codes = check_codes(net, x)
+    export(net, workdir, backend, reuse_factor, io_type)
+    return EngineRun(run_project(net, codes, workdir))
+
+
+def run_project(net: IntNet, codes: np.ndarray, project_dir: Path) -> np.ndarray:
+    """(n, n_out) int32 logits that the C++ in ``project_dir`` gives for ``codes``; ``net`` says only the formats.
+
+    Raises ``ValueError`` when the project contradicts itself (see ``read_array``), ``RuntimeError`` when it doesn't
+    compile.
+    """
+    count_connections(project_dir)
+    outputs = predict(project_dir, PROJECT, np.ldexp(codes.astype(np.float64), -net.x_format.frac), net.n_out)
+    return np.ldexp(outputs, net.logit_frac).astype(np.int32)

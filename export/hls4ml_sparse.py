@@ -1,0 +1,199 @@
+"""A sparse dense layer for hls4ml: K weights and K indices instead of ``n_in * n_out`` weights.
+
+A plug-in for hls4ml 1.3 (backends Vitis and Vivado) that needs nothing but hls4ml, NumPy and ``nnet_sparse_dense.h``
+beside it: ``install()`` registers the layer, its templates and its C++ source through hls4ml's extension API. The
+header shows what is unrolled, pipelined and partitioned; ``reuse_factor`` says how many connections share a multiplier,
+from 1 (fully parallel) to the number of connections (one multiplier).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hls4ml.backends import get_backend
+from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
+from hls4ml.model.attributes import Attribute, TypeAttribute, WeightAttribute
+from hls4ml.model.layers import Layer, layer_map, register_layer
+from hls4ml.model.types import IntegerPrecisionType
+
+BACKENDS = ("Vitis", "Vivado")
+SOURCE = Path(__file__).resolve().with_name("nnet_sparse_dense.h")
+HEADER = f"nnet_utils/{SOURCE.name}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which multiplier computes which connection: multiplier ``k // n_steps`` takes connection ``k``.
+
+    n_multipliers : ``ceil(K / n_steps)``
+    n_steps       : connections per multiplier; at most the reuse factor asked for, and all stretches but the last full
+    out_base      : (n_multipliers,) first output of each multiplier
+    out_idx       : (K,) output of each connection, counted from the first one of its multiplier
+    """
+
+    n_multipliers: int
+    n_steps: int
+    out_base: np.ndarray
+    out_idx: np.ndarray
+
+    @property
+    def window(self) -> int:
+        """Outputs that one multiplier serves, at most (those without connections in between included)."""
+        return int(self.out_idx.max()) + 1
+
+
+def make_layout(out_idx: np.ndarray, reuse_factor: int) -> Layout:
+    """Cut K connections, sorted by output, into equal stretches for ``ceil(K / reuse_factor)`` multipliers.
+
+    out_idx : (K,) output of each connection, ascending; K at least 1
+
+    Raises ``ValueError`` for a reuse factor below 1 or outputs that are not ascending.
+    """
+    out_idx = np.asarray(out_idx, np.int64)
+    if reuse_factor < 1:
+        raise ValueError(f"reuse_factor = {reuse_factor}: must be at least 1")
+    if (np.diff(out_idx) < 0).any():
+        raise ValueError("out_idx: connections must be sorted by output")
+    n_multipliers = -(-out_idx.size // reuse_factor)
+    n_steps = -(-out_idx.size // n_multipliers)
+    out_base = out_idx[::n_steps]
+    return Layout(out_base.size, n_steps, out_base, out_idx - np.repeat(out_base, n_steps)[: out_idx.size])
+
+
+def _index_type(n: int) -> IntegerPrecisionType:
+    """Narrowest unsigned type for 0..n-1 (1 bit for a single value: C++ has no type without bits)."""
+    return IntegerPrecisionType(width=max(1, (n - 1).bit_length()), signed=False)
+
+
+class SparseDense(Layer):
+    """K connections from ``n_in`` inputs to ``n_out`` outputs.
+
+    Made from ``weight_data`` (K,), ``in_idx_data`` (K,), ``out_idx_data`` (K,), sorted by (output, input), and
+    ``bias_data`` (n_out,) or None; types come from hls4ml's precision configuration of the layer.
+    """
+
+    _expected_attributes = [  # noqa: RUF012 - hls4ml's name and type
+        Attribute("n_in"), Attribute("n_out"),
+        Attribute("n_connections"), Attribute("n_multipliers"), Attribute("n_steps"), Attribute("window"),
+        *(kind(name) for name in ("weight", "in_idx", "out_idx", "out_base", "bias")
+          for kind in (WeightAttribute, TypeAttribute)),
+        TypeAttribute("accum"),
+    ]
+
+    def initialize(self) -> None:
+        """Lay the connections out for the configured reuse factor and make the arrays."""
+        self.add_output_variable([*self.get_input_variable().shape[:-1], self.attributes["n_out"]])
+        layout = make_layout(self.attributes["out_idx_data"], self.model.config.get_reuse_factor(self))
+        for name, value in (("n_connections", layout.out_idx.size), ("n_multipliers", layout.n_multipliers),
+                            ("n_steps", layout.n_steps), ("window", layout.window)):
+            self.set_attr(name, int(value))
+        self.add_weights_variable("weight", "w{index}")
+        for name, data, n in (("in_idx", np.asarray(self.attributes["in_idx_data"]), self.attributes["n_in"]),
+                              ("out_idx", layout.out_idx, layout.window),
+                              ("out_base", layout.out_base, self.attributes["n_out"])):
+            self.add_weights_variable(name, name + "{index}", name + "{index}_t", _index_type(n), data)
+        self.add_bias()
+        # A loop that shares multipliers must stay a loop: hls4ml pipelines the top function, which unrolls everything
+        # below it, unless some layer has the strategy Resource; then it takes dataflow.
+        strategies = self.model.config.layer_name_strategy
+        strategies.setdefault(self.name.lower(), "resource" if layout.n_steps > 1 else "latency")
+
+
+class BiasDense(Layer):
+    """A dense layer without any connection: ``bias_data`` (n_out,), or zeros when it is None."""
+
+    _expected_attributes = [  # noqa: RUF012 - hls4ml's name and type
+        Attribute("n_in"), Attribute("n_out"), WeightAttribute("bias"), TypeAttribute("bias"),
+    ]
+
+    def initialize(self) -> None:
+        """Make the array."""
+        self.add_output_variable([*self.get_input_variable().shape[:-1], self.attributes["n_out"]])
+        self.add_bias()
+
+
+class _Config(LayerConfigTemplate):
+    """The struct that carries a layer's sizes and types."""
+
+    template = """struct config{index} : nnet::sparse_dense_config {{
+    static const unsigned n_in = {n_in};
+    static const unsigned n_out = {n_out};
+    static const unsigned n_connections = {n_connections};
+    static const unsigned n_multipliers = {n_multipliers};
+    static const unsigned n_steps = {n_steps};
+    static const unsigned window = {window};
+    typedef {accum_t.name} accum_t;
+    typedef {weight_t.name} weight_t;
+    typedef {bias_t.name} bias_t;
+    typedef {in_idx_t.name} in_idx_t;
+    typedef {out_idx_t.name} out_idx_t;
+    typedef {out_base_t.name} out_base_t;
+    template <class x_T, class w_T> using product = nnet::product::{product_type}<x_T, w_T>;
+}};\n"""
+
+    def __init__(self) -> None:
+        super().__init__(SparseDense)
+
+    def format(self, node: Layer) -> str:
+        """The struct of ``node``."""
+        params = self._default_config_params(node)
+        types = node.get_input_variable().type.precision, node.get_weights("weight").type.precision
+        params["product_type"] = node.model.config.backend.product_type(*types)
+        return self.template.format(**params)
+
+
+class _BiasConfig(LayerConfigTemplate):
+    template = """struct config{index} : nnet::sparse_dense_config {{
+    static const unsigned n_in = {n_in};
+    static const unsigned n_out = {n_out};
+    static const unsigned n_connections = 0;
+    typedef {bias_t.name} bias_t;
+}};\n"""
+
+    def __init__(self) -> None:
+        super().__init__(BiasDense)
+
+    def format(self, node: Layer) -> str:
+        """The struct of ``node``."""
+        return self.template.format(**self._default_config_params(node))
+
+
+class _Call(FunctionCallTemplate):
+    """The call of ``function`` with the arrays ``arrays``."""
+
+    layer: type[Layer] = SparseDense
+    function = "sparse_dense"
+    arrays: tuple[str, ...] = ("weight", "in_idx", "out_idx", "out_base", "bias")
+
+    def __init__(self) -> None:
+        super().__init__(self.layer, include_header=[HEADER])
+
+    def format(self, node: Layer) -> str:
+        """The call for ``node``."""
+        params: dict[str, Any] = self._default_function_params(node)
+        names = ", ".join([params["input"], params["output"], *(node.get_weights(name).name for name in self.arrays)])
+        return f"nnet::{self.function}<{params['input_t']}, {params['output_t']}, {params['config']}>({names});"
+
+
+class _BiasCall(_Call):
+    layer, function, arrays = BiasDense, "bias_dense", ("bias",)
+
+
+def install(backends: tuple[str, ...] = BACKENDS) -> None:
+    """Teach hls4ml the layers ``SparseDense`` and ``BiasDense`` on ``backends``; calling it again changes nothing.
+
+    Raises ``ValueError`` for a backend that the C++ source is not written for.
+    """
+    for layer in (SparseDense, BiasDense):
+        if layer.__name__ not in layer_map:
+            register_layer(layer.__name__, layer)
+    for name in backends:
+        if name not in BACKENDS:
+            raise ValueError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")
+        backend = get_backend(name)
+        if f"nnet_utils/{SOURCE.name}" in backend.get_custom_source():
+            continue
+        backend.register_source(SOURCE)
+        for template in (_Config, _BiasConfig, _Call, _BiasCall):
+            backend.register_template(template)
