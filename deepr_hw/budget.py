@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .config import BudgetConfig
 
@@ -110,10 +110,9 @@ class Partition:
         """(L,) int64 number of the first target neuron of each layer."""
         return np.cumsum((0, *self.sizes[1:-1]))
 
-    def groups(self, source: ArrayLike, layer: ArrayLike, out_idx: ArrayLike) -> np.ndarray:
+    def groups(self, source: Any, layer: Any, out_idx: Any) -> np.ndarray:
         """Group of each connection from neuron ``source`` of ``layer`` to that layer's output ``out_idx``."""
-        target = self.target_start[np.asarray(layer)] + np.asarray(out_idx)
-        return self.source_part[np.asarray(source)] + self.target_part[target]
+        return self.source_part[source] + self.target_part[self.target_start[layer] + out_idx]
 
 
 def positions_per_layer(sizes: Sequence[int]) -> list[int]:

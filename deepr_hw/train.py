@@ -56,7 +56,7 @@ class TrainResult:
 
 
 @dataclass(eq=False)
-class _State:
+class TrainState:
     """Everything that a step changes; a checkpoint holds it."""
 
     model: Model
@@ -79,17 +79,16 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
     and when training diverges; ``OSError`` when ``run_dir`` can't be written.
     """
     run_dir = make_folder(Path(run_dir))
-    state = _start(config, dataset)
+    state = start(config, dataset)
     checkpoint = run_dir / "checkpoint.safetensors"
     if resume and checkpoint.exists():
         _restore(state, checkpoint, config)
     write_text(run_dir / "config.toml", dump_config(config))
     metrics = run_dir / "metrics.jsonl"
     write_text(metrics, "".join(_as_line(m) for m in state.history))
-    fit, held_out = _split(config, dataset)
     with _bar(config, progress) as report:
         for epoch in range(len(state.history), config.training.epochs):
-            state.history.append(_epoch(config, dataset, state, epoch, fit, held_out))
+            state.history.append(run_epoch(config, dataset, state, epoch))
             save_checkpoint(checkpoint, state.model, {"stream": state.stream}, _about(config, state))
             with open(metrics, "a", encoding="utf-8") as log:
                 log.write(_as_line(state.history[-1]))
@@ -104,10 +103,12 @@ def integer_accuracy(net: IntNet, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(reference.predict(net, x.reshape(len(x), *net.in_shape)) == y))
 
 
-def _start(config: Config, dataset: Dataset) -> _State:
+def start(config: Config, dataset: Dataset) -> TrainState:
+    """State before the first epoch. Raises ``ValueError`` for a budget or a split that does not fit the data."""
+    _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
     model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng)
-    return _State(model, rng, seed_state(rng), [])
+    return TrainState(model, rng, seed_state(rng), [])
 
 
 def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
@@ -117,9 +118,10 @@ def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
     return slice(0, n - n_val), slice(n - n_val, n)
 
 
-def _epoch(config: Config, dataset: Dataset, state: _State, epoch: int, fit: slice, held_out: slice) -> EpochMetrics:
-    """Train one epoch and measure it."""
+def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -> EpochMetrics:
+    """Train epoch number ``epoch`` and measure it. Raises ``ValueError`` when the loss stops being finite."""
     started = time.perf_counter()
+    fit, held_out = _split(config, dataset)
     t, q, model = config.training, config.quantization, state.model
     x, y = dataset.x_train[fit], dataset.y_train[fit]
     if q.warmup_epochs <= epoch <= max(q.calibrate_epochs, q.warmup_epochs):
@@ -162,12 +164,12 @@ def _rule(config: Config, model: Model) -> Rule:
                 np.array(rows, np.float32))
 
 
-def _about(config: Config, state: _State) -> dict[str, Any]:
+def _about(config: Config, state: TrainState) -> dict[str, Any]:
     return {"config": dump_config(config), "rng": state.rng.bit_generator.state,
             "history": [asdict(m) for m in state.history]}
 
 
-def _restore(state: _State, checkpoint: Path, config: Config) -> None:
+def _restore(state: TrainState, checkpoint: Path, config: Config) -> None:
     extra, about = load_checkpoint(checkpoint, state.model)
     if about["config"] != dump_config(config):
         raise ValueError(f"{checkpoint}: belongs to another configuration than the one given; resume with the run's "
@@ -177,7 +179,7 @@ def _restore(state: _State, checkpoint: Path, config: Config) -> None:
     state.history = [EpochMetrics(**entry) for entry in about["history"]]
 
 
-def _provenance(config: Config, dataset: Dataset, state: _State) -> dict[str, str]:
+def _provenance(config: Config, dataset: Dataset, state: TrainState) -> dict[str, str]:
     return {"data": config.data.name, "method": config.training.method, "seed": str(config.training.seed),
             "epochs": str(len(state.history)), "trained_with": f"deepr-hw {__version__}",
             "active_min": str(min(m.active_min for m in state.history)),

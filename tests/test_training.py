@@ -1,13 +1,15 @@
 """A whole run on the digits: accuracy, exactness against the reference, budget, log, reproducibility."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from deepr_hw import data, netfile, reference
 from deepr_hw.config import load_config
-from deepr_hw.train import train
+from deepr_hw.freeze import freeze
+from deepr_hw.train import run_epoch, start, train
 
 QUICK = ["training.epochs=4", "quantization.warmup_epochs=1", "quantization.calibrate_epochs=2"]
 
@@ -69,3 +71,16 @@ def test_global_budget_moves_between_layers(digits, tmp_path):
 def test_refuses_what_does_not_fit(digits, tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         run(digits, tmp_path, *QUICK, override)
+
+
+def test_every_logit_of_mnist_equals_the_reference(tmp_path):
+    """Training's own forward pass in evaluation mode, all 10,000 test images."""
+    if not data.mnist_at_hand() and not os.environ.get("CI"):
+        pytest.skip("MNIST is not at hand and this test does not download")
+    mnist = data.load("mnist")
+    config = load_config("mnist_paper", ["training.epochs=1", "quantization.warmup_epochs=0"])
+    state = start(config, mnist)
+    run_epoch(config, mnist, state, 0)
+    logits = state.model.logits(mnist.x_test)
+    assert logits.shape == (10_000, 10)
+    np.testing.assert_array_equal(logits, reference.logits(freeze(state.model), mnist.x_test))

@@ -1,0 +1,89 @@
+"""The compiled products against their NumPy reading, finite differences, and the golden model."""
+
+import numpy as np
+import pytest
+
+from deepr_hw import reference
+from deepr_hw.epoch import make_scratch
+from deepr_hw.freeze import freeze
+from deepr_hw.kernels import backward, cross_entropy, forward, load_batch
+from deepr_hw.layers import gradients
+from tests.random_models import random_model
+
+
+def kernel_gradients(model, x, labels, n_batch, smoothing=0.0):
+    """One step's loss, logits and gradients from the kernels, columns padded as in training."""
+    net = model.arrays
+    scratch = make_scratch(model.sizes, model.connections.n_connections, n_batch)
+    steps, top = model.scales()
+    order = np.arange(len(labels))
+    load_batch(x, order, scratch.act)
+    forward(net.level, net.indptr, net.out_idx, model.values, model.bias, scratch.act, scratch.acc, steps, top)
+    first = net.level[len(model.sizes) - 1]
+    logits = scratch.acc[first:, : len(labels)].copy()
+    loss, _ = cross_entropy(scratch.acc[first:], steps[-1, 0] * steps[-1, 1], labels, order, smoothing)
+    backward(net.level, net.indptr, net.out_idx, model.values, scratch.act, scratch.acc, steps, top, net.grad,
+             scratch.bias_grad)
+    return loss, logits, net.grad, scratch.bias_grad
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+def test_step_equals_numpy(seed, quantized):
+    model, x = random_model(seed, quantized)
+    labels = np.random.default_rng(seed).integers(0, model.sizes[-1], 13)
+    smoothing = 0.1 * (seed % 3)
+    loss, logits, grad, bias_grad = kernel_gradients(model, x[:13], labels, 16, smoothing)
+    views = model.layer_views()
+    expected = gradients(views, x[:13].T.astype(float), labels, smoothing)
+    if quantized:
+        np.testing.assert_array_equal(logits, expected[1])
+    else:
+        np.testing.assert_allclose(logits, expected[1], rtol=1e-3, atol=1e-3)
+    assert loss == pytest.approx(expected[0], rel=1e-4, abs=1e-5)
+    wanted, biases = np.concatenate(expected[2]), np.concatenate(expected[3])
+    np.testing.assert_allclose(grad, wanted, rtol=2e-3, atol=1e-5 + 1e-4 * np.abs(wanted).max(initial=0))
+    np.testing.assert_allclose(bias_grad[model.sizes[0] :], biases, rtol=2e-3, atol=1e-5 + 1e-4 * np.abs(biases).max())
+
+
+@pytest.mark.parametrize("seed", range(1, 12, 2))  # with biases: no accumulator sits on the kink at 0
+def test_numpy_gradient_equals_finite_differences(seed):
+    model, x = random_model(seed, quantized=False, max_width=8)
+    labels = np.random.default_rng(seed).integers(0, model.sizes[-1], 5)
+    views = model.layer_views()
+    for view in views:
+        object.__setattr__(view, "weight", view.weight.astype(np.float64))
+    codes = x[:5].T.astype(float)
+    loss, _, d_weights, d_biases = gradients(views, codes, labels)
+    for view, d_weight, d_bias in zip(views, d_weights, d_biases, strict=True):
+        for values, slope in ((view.weight, d_weight), (view.bias, d_bias)):
+            for k in range(min(4, values.size)):
+                values[k] += 1e-6
+                difference = (gradients(views, codes, labels)[0] - loss) / 1e-6 / 5
+                values[k] -= 1e-6
+                assert difference == pytest.approx(slope[k], abs=1e-4 + 1e-3 * abs(slope[k]))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("seed", range(40))
+def test_evaluation_mode_equals_the_reference(seed, bits):
+    model, x = random_model(seed, bits=bits)
+    net = freeze(model)
+    np.testing.assert_array_equal(model.logits(x), reference.logits(net, x))
+    assert net.n_connections == model.connections.n_connections
+
+
+def test_a_flipped_bit_of_one_weight_is_seen():
+    model, x = random_model(3)
+    expected = reference.logits(freeze(model), x)
+    last = model.connections.layer_slices()[-1]
+    model.connections.code[last.start] ^= 0x40
+    assert (model.logits(x) != expected).any()
+
+
+def test_float_network_has_no_integer_logits():
+    model, x = random_model(0, quantized=False)
+    with pytest.raises(ValueError, match="not quantized"):
+        model.logits(x)
+    with pytest.raises(ValueError, match="not quantized"):
+        freeze(model)

@@ -1,0 +1,172 @@
+"""Rewiring: the in-place edit against its NumPy reading, distinctness, strict groups, uniform draws, noise."""
+
+import numpy as np
+import pytest
+
+from deepr_hw.budget import Partition, make_partition
+from deepr_hw.config import BudgetConfig
+from deepr_hw.connections import choose_distinct, draw_positions, make_connections
+from deepr_hw.deepr import as_arrays, as_groups, insert, remove, rewire, rewire_numpy, update
+from deepr_hw.noise import NORMAL_TABLE, below, normal, seed_state
+
+SIZES = (7, 5, 4)
+
+
+def partition_of(kind: str) -> Partition:
+    if kind == "odd":  # 6 groups across both layers, which no hardware asks for
+        source_part, target_part = np.array([0, 3, 0, 3, 3, 0, 3, 0, 3, 0, 3, 0]), np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
+        return Partition("odd", SIZES, np.full(6, 3), source_part, target_part)
+    return make_partition(BudgetConfig(total=30) if kind == "global" else BudgetConfig(per_layer=(20, 10)), SIZES)
+
+
+KINDS = ("global", "per_layer", "odd")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hundred_rewirings_keep_every_group_strict(kind):
+    partition, rng = partition_of(kind), np.random.default_rng(1)
+    connections, stream = make_connections(partition, rng, n_moments=2), np.array([1, 2, 3, 4], np.uint64)
+    net, k = as_arrays(connections), partition.n_connections
+    groups = as_groups(partition, connections.group_counts())
+    scratch = np.zeros(k, np.int64), np.zeros(k, np.int64)
+    for _ in range(100):
+        net.grad[:] = np.where(rng.random(k) < rng.choice((0.0, 0.1, 0.9, 1.0)), -1, 1)
+        n_dead = np.count_nonzero(net.grad < 0)
+        assert rewire(net, groups, *scratch, stream) == n_dead
+        connections.check()
+        np.testing.assert_array_equal(groups.active, partition.limits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_survivors_keep_their_values_and_newcomers_start_at_zero(kind):
+    partition, rng = partition_of(kind), np.random.default_rng(2)
+    connections = make_connections(partition, rng, n_moments=1)
+    net, k = as_arrays(connections), partition.n_connections
+    net.moments[:] = net.code[:] = np.arange(1, k + 1)
+    rows = zip(connections.sources(), net.out_idx, net.weight, net.code, strict=True)
+    before = {(s, o): (w, c) for s, o, w, c in rows}
+    net.grad[:] = np.where(np.arange(k) % 3 == 0, -1, 1)
+    survivors = {key for i, key in enumerate(before) if i % 3}
+    groups = as_groups(partition, connections.group_counts())
+    rewire(net, groups, np.zeros(k, np.int64), np.zeros(k, np.int64), np.array([1, 2, 3, 4], np.uint64))
+    for s, o, w, c, m in zip(connections.sources(), net.out_idx, net.weight, net.code, net.moments[0], strict=True):
+        if (s, o) in survivors:
+            assert (w, c, m) == (*before[s, o], c)
+        else:
+            assert (w, c, m) == (0, 0, 0)
+
+
+def test_removal_and_insertion_equal_sorting_anew():
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        partition = partition_of("global")
+        connections = make_connections(partition, rng)
+        net, k = as_arrays(connections), partition.n_connections
+        dead = np.flatnonzero(rng.random(k) < rng.random())
+        before = connections.sources() << 32 | net.out_idx
+        kept = np.delete(before, dead)
+        free = np.setdiff1d([s << 32 | o for s in range(12) for o in range(5 if s < 7 else 4)], kept)
+        new = np.sort(rng.choice(free, dead.size, replace=False))
+        groups = as_groups(partition, connections.group_counts())
+        remove(net, groups, dead)
+        assert groups.active.sum() == k - dead.size
+        insert(net, new, np.array([1, 2, 3, 4], np.uint64))
+        np.testing.assert_array_equal(connections.sources() << 32 | net.out_idx, np.sort(np.concatenate([kept, new])))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_are_as_frequent_as_the_numpy_version(kind):
+    """Chi-square of the positions that replace a fixed set of dead connections: compiled against expected uniform."""
+    partition = partition_of(kind)
+    start = make_connections(partition, np.random.default_rng(4))
+    dead = np.arange(partition.n_connections) % 5 == 0
+    kept = set(zip(start.sources()[~dead].tolist(), start.out_idx[~dead].tolist(), strict=True))
+    stream, visits, rounds = np.array([9, 8, 7, 6], np.uint64), np.zeros((2, 12, 5)), 4000
+    rng = np.random.default_rng(6)
+    for i in range(rounds):
+        for version in (0, 1) if i % 10 == 0 else (0,):
+            c = make_connections(partition, np.random.default_rng(4))
+            net = as_arrays(c)
+            if version == 0:
+                net.grad[:] = np.where(dead, -1, 1)
+                rewire(net, as_groups(partition, c.group_counts()), *np.zeros((2, dead.size), np.int64), stream)
+            else:
+                rewire_numpy(c, dead, rng)
+                c.check()
+            visits[version, c.sources(), c.out_idx] += 1
+    positions = [(s, o) for s in range(12) for o in range(5 if s < 7 else 4) if (s, o) not in kept]
+    groups = np.array([partition.groups(s, int(s >= 7), o) for s, o in positions])
+    counts = np.array([visits[0][p] for p in positions])
+    per_group = np.bincount(groups, counts, 6) / np.maximum(np.bincount(groups, minlength=6), 1)
+    expected = per_group[groups]
+    share = expected / rounds  # draws without replacement: variance share * (1 - share)
+    free = expected > 0
+    chi2 = np.sum((counts - expected)[free] ** 2 / (expected * np.maximum(1 - share, 1e-9))[free])
+    assert chi2 < free.sum() + 5 * np.sqrt(2 * free.sum())
+    few = np.array([visits[1][p] for p in positions]) / (rounds / 10)
+    assert np.abs(few - share).max() < 5 * np.sqrt(0.25 / (rounds / 10))
+
+
+def test_a_full_group_gets_its_own_dead_back():
+    partition = make_partition(BudgetConfig(per_layer=(35, 20)), SIZES)
+    c = make_connections(partition, np.random.default_rng(0))
+    net = as_arrays(c)
+    net.grad[:] = -1
+    assert rewire(net, as_groups(partition, c.group_counts()), *np.zeros((2, 55), np.int64),
+                  np.array([1, 2, 3, 4], np.uint64)) == 55
+    c.check()
+
+
+def test_update_is_the_formula():
+    rng = np.random.default_rng(7)
+    weight = rng.standard_normal(1000).astype(np.float32) * 0.01
+    weight[:2] = 0.0, -0.0
+    before, grad = weight.copy(), rng.standard_normal(1000).astype(np.float32)
+    theta = grad.copy()
+    update(weight, theta, 0.1, 0.02, 0.0, np.uint32(1), NORMAL_TABLE, True)
+    sign = np.where(np.signbit(before), -1, 1)
+    expected = np.abs(before) - 0.1 * sign * grad - 0.1 * 0.02
+    np.testing.assert_allclose(theta, expected, atol=1e-6)
+    np.testing.assert_allclose(weight, sign * expected, atol=1e-6)
+    fixed = grad.copy()
+    update(before.copy(), fixed, 0.1, 0.02, 0.0, np.uint32(1), NORMAL_TABLE, False)
+    assert (fixed > 0).all(), "a fixed set never dies"
+
+
+def test_noise_is_normal_and_independent_between_steps():
+    values = [np.array([normal(k, np.uint32(key), NORMAL_TABLE) for k in range(200_000)]) for key in (1, 2)]
+    v = values[0].astype(float)
+    assert abs(v.mean()) < 0.01
+    assert abs(v.std() - 1) < 0.006
+    assert abs(np.mean(v**3)) < 0.03
+    assert abs(np.mean(v**4) - 3) < 0.06
+    assert 3.9 < np.abs(v).max() < 5.5
+    lags = [np.corrcoef(values[0][: -lag or None], values[1][lag:])[0, 1] for lag in range(20)]
+    assert np.abs(lags).max() < 0.012, "two steps' noise must not be shifted copies"
+
+
+def test_below_is_uniform():
+    state = seed_state(np.random.default_rng(0))
+    counts = np.bincount([below(state, 13) for _ in range(65_000)], minlength=13)
+    assert np.sum((counts - 5000) ** 2 / 5000) < 12 + 5 * np.sqrt(24)
+    assert below(state, 1) == 0
+    assert {below(state, 10**12) < 10**12 for _ in range(100)} == {True}
+
+
+@pytest.mark.parametrize(("n", "k"), [(10, 10), (10, 0), (10**12, 1000), (10**6, 200_000), (1, 1)])
+def test_chosen_integers_are_distinct(n, k):
+    chosen = choose_distinct(np.random.default_rng(0), n, k)
+    assert chosen.size == k == np.unique(chosen).size
+    assert ((chosen >= 0) & (chosen < n)).all()
+
+
+def test_first_positions_fill_every_group():
+    partition = partition_of("odd")
+    source, out_idx = draw_positions(partition, np.random.default_rng(0))
+    groups = partition.groups(source, (source >= 7).astype(int), out_idx)
+    np.testing.assert_array_equal(np.bincount(groups), partition.limits)
+
+
+def test_partition_refuses_more_than_its_positions():
+    with pytest.raises(ValueError, match="group 0 shall hold 100 connections but has only 55 positions"):
+        Partition("global", SIZES, np.array([100]), np.zeros(12, int), np.zeros(9, int))
