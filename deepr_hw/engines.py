@@ -37,6 +37,10 @@ ENGINES: dict[str, tuple[str, dict[str, object]]] = {
     "qonnx": ("deepr_hw.export.qonnx_export:run", {}),
     "qonnx-functions": ("deepr_hw.export.qonnx_export:run_as_functions", {}),
     "hls4ml": ("deepr_hw.export.hls4ml_project:run", {}),
+    "hls4ml-folded": ("deepr_hw.export.hls4ml_project:run", {"reuse_factor": 64}),
+    "hls4ml-stream": ("deepr_hw.export.hls4ml_project:run", {"io_type": "io_stream"}),
+    "hls4ml-vivado": ("deepr_hw.export.hls4ml_project:run", {"backend": "Vivado"}),
+    "csim": ("deepr_hw.export.hls4ml_project:run_csim", {}),
     "verilator": ("deepr_hw.sim.engine:run", {"simulator": "verilator"}),
     "icarus": ("deepr_hw.sim.engine:run", {"simulator": "icarus"}),
 }

@@ -9,22 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-FLAGS = ("-O1", "-std=c++17", "-fPIC", "-fno-gnu-unique", "-w", "-shared", "-x", "c++", "-")
+FLAGS = ("-O1", "-std=c++17", "-w", "-x", "c++", "-I.", "-Ifirmware/ap_types")
+LIBRARY_FLAGS = ("-shared", "-fPIC", "-fno-gnu-unique")
 """``-fno-gnu-unique``: libraries of two projects must not share the static variables of equally named templates."""
 
 
-def compile_library(project_dir: Path, project: str, library: Path) -> None:
-    """Build the shared library ``library`` from the project's firmware and its bridge, in one translation unit.
+def compile_cpp(project_dir: Path, source: str, target: Path, flags: tuple[str, ...] = ()) -> None:
+    """Compile the C++ text ``source`` as one translation unit seen from the project's folder into ``target``.
 
     Raises ``RuntimeError`` with the compiler's words when that fails or when there is no g++.
     """
-    project_dir = Path(project_dir).resolve()
     if shutil.which("g++") is None:
-        raise RuntimeError("g++ is not on PATH: the engine hls4ml compiles the generated C++ with it")
-    source = f'#include "firmware/{project}.cpp"\n#include "{project}_bridge.cpp"\n'
-    command = ["g++", *FLAGS, "-o", str(Path(library).resolve()), "-I.", "-Ifirmware/ap_types",
-               f'-DWEIGHTS_DIR="{project_dir}/firmware/weights"']
-    done = subprocess.run(command, input=source, cwd=project_dir, text=True, capture_output=True, check=False)
+        raise RuntimeError("g++ is not on PATH: the generated C++ is compiled with it")
+    weights = f'-DWEIGHTS_DIR="{project_dir}/firmware/weights"'
+    done = subprocess.run(["g++", *FLAGS, *flags, weights, "-o", str(target), "-"], input=source, cwd=project_dir,
+                          text=True, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{project_dir}: the generated C++ does not compile\n{done.stderr[:2000]}")
 
@@ -32,14 +31,16 @@ def compile_library(project_dir: Path, project: str, library: Path) -> None:
 def predict(project_dir: Path, project: str, x: np.ndarray, n_out: int) -> np.ndarray:
     """(n, n_out) float64 outputs of the project's C++ for ``x`` (n, n_in) in natural units, sample by sample.
 
-    The bridge takes and gives double, which holds every value of a fixed-point type of up to 53 bits exactly.
-    Raises as ``compile_library``.
+    Goes through hls4ml's bridge, which takes and gives double: exact for fixed-point types of up to 53 bits.
+    Raises as ``compile_cpp``.
     """
+    project_dir = Path(project_dir).resolve()
     x = np.ascontiguousarray(x, np.float64).reshape(len(x), -1)
     y = np.empty((len(x), n_out))
     with tempfile.TemporaryDirectory(dir=project_dir, prefix=".build-") as folder:
         path = Path(folder) / "firmware.so"  # a new path each time: the loader caches libraries by path
-        compile_library(project_dir, project, path)
+        source = f'#include "firmware/{project}.cpp"\n#include "{project}_bridge.cpp"\n'
+        compile_cpp(project_dir, source, path, LIBRARY_FLAGS)
         library = ctypes.CDLL(str(path))
         top = getattr(library, f"{project}_double")
         top.argtypes, top.restype = (ctypes.c_void_p, ctypes.c_void_p), None

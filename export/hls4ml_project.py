@@ -19,10 +19,11 @@ from ..engines import EngineRun
 from ..files import make_folder
 from ..fixed import Format, signed_bits
 from ..ir import IntNet, SparseLinear
-from ..reference import check_codes
+from ..reference import check_codes, logits
 from . import hls4ml_sparse
 from .hls4ml_arrays import count_connections
 from .hls4ml_compile import predict
+from .hls4ml_testbench import build_bench, run_bench, write_bench, write_golden
 
 PROJECT = "deepr"
 IO_TYPES = ("io_parallel", "io_stream")
@@ -42,11 +43,11 @@ def _exact_type(lo: int, hi: int, frac: int) -> str:
 
 def _node(layer: SparseLinear, name: str) -> dict[str, Any]:
     """hls4ml's description of one layer: which class, with which values (codes times their step, exact in float64)."""
-    bias = None if layer.bias is None else np.ldexp(layer.bias.astype(np.float64), -layer.acc_frac)
+    bias = None if layer.bias is None else _values(layer.bias, layer.acc_frac)
     node = {"class_name": "SparseDense" if layer.n_connections else "BiasDense", "name": name,
             "n_in": layer.n_in, "n_out": layer.n_out, "bias_data": bias}
     if layer.n_connections:
-        node |= {"weight_data": layer.weight.astype(np.float64) * layer.w_format.step,
+        node |= {"weight_data": _values(layer.weight, layer.w_format.frac),
                  "in_idx_data": layer.in_idx, "out_idx_data": layer.out_idx}
     return node
 
@@ -97,19 +98,36 @@ def _quiet() -> Iterator[None]:
 
 
 def export(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor: int = 1, io_type: str = "io_parallel",
-           part: str | None = None) -> dict[str, Any]:
+           part: str | None = None, samples: np.ndarray | None = None) -> dict[str, Any]:
     """Write the hls4ml project of ``net`` into the folder ``out_dir``; returns what was written, for reports.
+
+    samples : (n, *in_shape) codes for the test bench, with the reference's logits as golden values; 16 random ones when
+              None
 
     Raises as ``build_graph``; ``OSError`` when the folder can't be written.
     """
+    samples = _random_samples(net) if samples is None else check_codes(net, samples)
     out_dir = make_folder(out_dir).resolve()
     graph = build_graph(net, out_dir, backend, reuse_factor, io_type, part)
     shutil.rmtree(out_dir / "firmware" / "weights", ignore_errors=True)  # arrays of an earlier network
     with _quiet():
         graph.write()
+    (x,), (y,) = graph.get_input_variables(), graph.get_output_variables()
+    write_bench(out_dir, PROJECT, x.size(), net.n_out, x.definition_cpp(), y.definition_cpp())
+    write_golden(out_dir, _values(samples, net.x_format.frac), _values(logits(net, samples), net.logit_frac))
     return {"project": str(out_dir), "backend": backend, "io_type": io_type, "reuse_factor": reuse_factor,
             "n_connections": count_connections(out_dir),
             "n_multipliers": sum(layer.get_attr("n_multipliers", 0) for layer in graph.get_layers())}
+
+
+def _random_samples(net: IntNet, n: int = 16) -> np.ndarray:
+    fmt = net.x_format
+    return np.random.default_rng(0).integers(fmt.lo, fmt.hi + 1, (n, *net.in_shape)).astype(fmt.dtype)
+
+
+def _values(codes: np.ndarray, frac: int) -> np.ndarray:
+    """``codes * 2**-frac`` in float64: exact."""
+    return np.ldexp(codes.astype(np.float64), -frac)
 
 
 def run(net: IntNet, x: np.ndarray, workdir: Path, backend: str = "Vitis", reuse_factor: int = 1,
@@ -130,5 +148,25 @@ def run_project(net: IntNet, codes: np.ndarray, project_dir: Path) -> np.ndarray
     compile.
     """
     count_connections(project_dir)
-    outputs = predict(project_dir, PROJECT, np.ldexp(codes.astype(np.float64), -net.x_format.frac), net.n_out)
-    return np.ldexp(outputs, net.logit_frac).astype(np.int32)
+    return _codes(predict(project_dir, PROJECT, _values(codes, net.x_format.frac), net.n_out), net)
+
+
+def _codes(outputs: np.ndarray, net: IntNet) -> np.ndarray:
+    """Logits in natural units as int32 codes."""
+    return np.ldexp(outputs.reshape(-1, net.n_out), net.logit_frac).astype(np.int32)
+
+
+def run_csim(net: IntNet, x: np.ndarray, workdir: Path, backend: str = "Vitis", reuse_factor: int = 1,
+             io_type: str = "io_parallel") -> EngineRun:
+    """Engine: the generated test bench, compiled with g++, fed with ``x`` and the reference's logits as golden values.
+
+    Raises as ``run``; ``RuntimeError`` when the bench stops before the last sample.
+    """
+    codes = check_codes(net, x)
+    export(net, workdir, backend, reuse_factor, io_type, samples=codes)
+    count_connections(workdir)
+    bench = run_bench(build_bench(workdir, PROJECT))
+    if len(bench.outputs) != len(codes):
+        raise RuntimeError(f"{workdir}: the test bench ran {len(bench.outputs)} of {len(codes)} samples, "
+                           f"then said: {bench.message}")
+    return EngineRun(_codes(bench.outputs, net))
