@@ -4,6 +4,12 @@ A plug-in for hls4ml 1.3 (backends Vitis and Vivado) that needs nothing but hls4
 beside it: ``install()`` registers the layer, its templates and its C++ source through hls4ml's extension API. The
 header shows what is unrolled, pipelined and partitioned; ``reuse_factor`` says how many connections share a multiplier,
 from 1 (fully parallel) to the number of connections (one multiplier).
+
+Whoever has an hls4ml model with many zeros asks for the swap in hls4ml's own configuration, per model, type or layer:
+
+    install()
+    config["Model"]["SparseBelow"] = 0.5      # Dense layers of which less than half of the weights differ from 0
+    model = hls4ml.converters.convert_from_...(..., hls_config=config, backend="Vitis")
 """
 
 from dataclasses import dataclass
@@ -14,12 +20,15 @@ import numpy as np
 from hls4ml.backends import get_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 from hls4ml.model.attributes import Attribute, TypeAttribute, WeightAttribute
+from hls4ml.model.flow import update_flow
 from hls4ml.model.layers import Layer, layer_map, register_layer
-from hls4ml.model.types import IntegerPrecisionType
+from hls4ml.model.optimizer import OptimizerPass, get_available_passes, register_pass
+from hls4ml.model.types import FixedPrecisionType, IntegerPrecisionType
 
 BACKENDS = ("Vitis", "Vivado")
 SOURCE = Path(__file__).resolve().with_name("nnet_sparse_dense.h")
 HEADER = f"nnet_utils/{SOURCE.name}"
+SWAP_PASS = "dense_to_sparse"
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class BiasDense(Layer):
 
     _expected_attributes = [  # noqa: RUF012 - hls4ml's name and type
         Attribute("n_in"), Attribute("n_out"), WeightAttribute("bias"), TypeAttribute("bias"),
+        TypeAttribute("accum"),
     ]
 
     def initialize(self) -> None:
@@ -148,6 +158,7 @@ class _BiasConfig(LayerConfigTemplate):
     static const unsigned n_in = {n_in};
     static const unsigned n_out = {n_out};
     static const unsigned n_connections = 0;
+    typedef {accum_t.name} accum_t;
     typedef {bias_t.name} bias_t;
 }};\n"""
 
@@ -180,8 +191,52 @@ class _BiasCall(_Call):
     layer, function, arrays = BiasDense, "bias_dense", ("bias",)
 
 
+class DenseToSparse(OptimizerPass):
+    """Makes a ``SparseDense`` of every Dense layer whose density is below the configured ``SparseBelow``.
+
+    The new layer has the name, types, reuse factor and outputs of the old one and gives the same bits; only an
+    accumulator type that saturates would make the order of summation matter.
+    """
+
+    def match(self, node: Layer) -> bool:
+        """Whether ``node`` is such a layer, of a type whose code 0 means 0, on a backend that has the C++."""
+        if node.class_name != "Dense" or node.model.config.backend.name not in BACKENDS:
+            return False
+        limit, weight = _setting(node, "SparseBelow"), node.get_weights("weight")
+        types = type(node.get_input_variable().type.precision), type(weight.type.precision)
+        plain = all(issubclass(kind, (FixedPrecisionType, IntegerPrecisionType)) for kind in types)
+        return limit is not None and plain and np.count_nonzero(weight.data) < limit * weight.data.size
+
+    def transform(self, model: Any, node: Layer) -> bool:
+        """Put the sparse layer in the place of ``node``."""
+        weight, bias = node.get_weights("weight"), node.get_weights("bias")
+        out_idx, in_idx = np.nonzero(np.asarray(weight.data).T)
+        attributes = {"n_in": node.get_attr("n_in"), "n_out": node.get_attr("n_out"), "bias_data": bias.data}
+        if out_idx.size:
+            attributes |= {"weight_data": np.asarray(weight.data)[in_idx, out_idx],
+                           "in_idx_data": in_idx, "out_idx_data": out_idx}
+        model.config.parse_name_config(node.name, {"Precision": {
+            "weight": weight.type.precision, "bias": bias.type.precision, "accum": node.get_attr("accum_t").precision,
+            "result": node.get_output_variable().type.precision}})
+        kind = SparseDense if out_idx.size else BiasDense
+        model.replace_node(node, model.make_node(kind, node.name, attributes, [*node.inputs], [*node.outputs]))
+        return True
+
+
+def _setting(node: Layer, key: str) -> Any:
+    """``key`` of the hls4ml configuration of this layer, else of its type, else of the model, else None."""
+    config = node.model.config.config["HLSConfig"]
+    for settings in (config.get("LayerName", {}).get(node.name), config.get("LayerType", {}).get(node.class_name),
+                     config.get("Model")):
+        if settings is not None and key in settings:
+            return settings[key]
+    return None
+
+
 def install(backends: tuple[str, ...] = BACKENDS) -> None:
-    """Teach hls4ml the layers ``SparseDense`` and ``BiasDense`` on ``backends``; calling it again changes nothing.
+    """Teach hls4ml the layers ``SparseDense`` and ``BiasDense`` on ``backends`` and the pass that swaps Dense for them.
+
+    Calling it again changes nothing; models that don't ask for the swap stay as they are.
 
     Raises ``ValueError`` for a backend that the C++ source is not written for.
     """
@@ -192,8 +247,11 @@ def install(backends: tuple[str, ...] = BACKENDS) -> None:
         if name not in BACKENDS:
             raise ValueError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")
         backend = get_backend(name)
-        if f"nnet_utils/{SOURCE.name}" in backend.get_custom_source():
+        if HEADER in backend.get_custom_source():
             continue
         backend.register_source(SOURCE)
         for template in (_Config, _BiasConfig, _Call, _BiasCall):
             backend.register_template(template)
+    if SWAP_PASS not in get_available_passes():
+        register_pass(SWAP_PASS, DenseToSparse)
+        update_flow("optimize", add_optimizers=[SWAP_PASS])

@@ -171,7 +171,7 @@ void bias_dense(data_T data[CONFIG_T::n_in], res_T res[CONFIG_T::n_out], typenam
     #pragma HLS INLINE
     for (unsigned o = 0; o < CONFIG_T::n_out; o++) {
         #pragma HLS UNROLL
-        res[o] = (res_T)bias[o];
+        res[o] = (res_T)(typename CONFIG_T::accum_t)bias[o];
     }
 }
 
