@@ -9,11 +9,12 @@ A weight array holds ``sign * theta``. Source: Bellec, Kappel, Maass, Legenstein
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from .budget import Partition
 from .connections import Connections
+from .jit import kernel
 from .noise import below, next_u64, normal
+from .vectors import shift
 
 _LOW = np.int64(0xFFFFFFFF)
 
@@ -59,7 +60,7 @@ def as_groups(partition: Partition, active: np.ndarray) -> Groups:
         p.target_order)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def update(weight, grad, eta, l1, amplitude, key, table, rewires):
     """One SGD step with L1 prior and noise. Afterwards ``grad`` holds theta: negative where the connection died.
 
@@ -74,7 +75,7 @@ def update(weight, grad, eta, l1, amplitude, key, table, rewires):
         weight[k] = theta * np.copysign(np.float32(1), w)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode(weight, code, first, last, inverse_step, lo, hi):
     """``code = saturate(rint(weight / step))`` for connections first..last-1; ``inverse_step`` is a power of two."""
     inverse_step, lo, hi = np.float32(inverse_step), np.float32(lo), np.float32(hi)
@@ -82,7 +83,7 @@ def encode(weight, code, first, last, inverse_step, lo, hi):
         code[k] = np.int8(min(max(np.rint(weight[k] * inverse_step), lo), hi))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_dead(theta, dead):
     """List k with ``theta[k] < 0`` in ``dead``, rising; returns how many."""
     n = 0
@@ -93,28 +94,17 @@ def find_dead(theta, dead):
     return n
 
 
-@njit(cache=True, nogil=True)
-def _shift(values, first, last, shift):
-    """Move ``values[first:last]`` by ``shift`` places, in the order that an overlap needs."""
-    if shift < 0:
-        for k in range(first, last):
-            values[k + shift] = values[k]
-    else:
-        for k in range(last - 1, first - 1, -1):
-            values[k + shift] = values[k]
-
-
-@njit(cache=True, nogil=True)
-def _move(net, first, last, shift):
-    """Move connections first..last-1 by ``shift`` places."""
-    _shift(net.out_idx, first, last, shift)
-    _shift(net.weight, first, last, shift)
-    _shift(net.code, first, last, shift)
+@kernel
+def _move(net, first, last, by):
+    """Move connections first..last-1 by ``by`` places."""
+    shift(net.out_idx, first, last, by)
+    shift(net.weight, first, last, by)
+    shift(net.code, first, last, by)
     for i in range(net.moments.shape[0]):
-        _shift(net.moments[i], first, last, shift)
+        shift(net.moments[i], first, last, by)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def remove(net, groups, dead):
     """Close the gaps that ``dead`` (rising) leaves and take them off ``groups.active``."""
     indptr, level = net.indptr, net.level
@@ -133,7 +123,7 @@ def remove(net, groups, dead):
         indptr[i] -= dead.size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lower_bound(values, first, last, value):
     """First place in first..last of the rising ``values[first:last]`` that is not below ``value``."""
     while first < last:
@@ -145,7 +135,7 @@ def lower_bound(values, first, last, value):
     return first
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_position(level, groups, g, state):
     """A position uniform over group ``g``, as ``source << 32 | out_idx``."""
     draw = below(state, groups.n_positions[g])
@@ -160,7 +150,7 @@ def draw_position(level, groups, g, state):
     return source << 32 | (target - (level[layer + 1] - level[1]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_dormant(net, groups, keys, state):
     """Fill ``keys`` with distinct dormant positions, as many in each group as it lacks, sorted; uniform by rejection.
 
@@ -191,7 +181,7 @@ def draw_dormant(net, groups, keys, state):
     keys.sort()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def insert(net, keys, state):
     """Make room for the sorted ``keys`` behind the ``K - keys.size`` connections left and put them there: theta = 0,
     a random sign, no optimizer state."""
@@ -213,7 +203,7 @@ def insert(net, keys, state):
         indptr[r + 1] += j
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rewire(net, groups, dead, keys, state):
     """Replace every connection whose theta (``net.grad`` after ``update``) is negative, inside its group; how many.
 

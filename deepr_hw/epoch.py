@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from .deepr import Arrays, Groups, encode, rewire, update
+from .jit import kernel
 from .kernels import backward, cross_entropy, forward, load_batch
 from .noise import next_u64
+from .vectors import LANES
 
 
 class Scratch(NamedTuple):
@@ -55,14 +56,14 @@ class Totals(NamedTuple):
 
 
 def make_scratch(sizes: tuple[int, ...], n_connections: int, batch_size: int) -> Scratch:
-    """Working memory for batches of ``batch_size``; columns are padded to a multiple of 8."""
-    columns = -(-batch_size // 8) * 8
+    """Working memory for batches of ``batch_size``; columns are padded to whole vectors."""
+    columns = -(-batch_size // LANES) * LANES
     shape = (sum(sizes), columns)
     return Scratch(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[0], np.float32),
                    np.zeros(n_connections, np.int64), np.zeros(n_connections, np.int64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_active(net: Arrays, groups: Groups) -> int:
     """Connections held after a step; -1 when a group misses its limit or the row starts disagree with it."""
     total = 0
@@ -74,7 +75,7 @@ def count_active(net: Arrays, groups: Groups) -> int:
     return total if held == total and net.out_idx.size == total else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Scratch, rule: Rule, etas, x, labels,
               order, batch_size, state, table) -> Totals:
     """Train on ``x[order]`` in batches of ``batch_size`` (the last may be smaller), in place.

@@ -6,32 +6,48 @@ rounded but by the requantization itself. ``layers.py`` says the same in plain N
 
 Arrays of all kernels here:
     level : (L + 2,) int64 first neuron of each level, and the total
-    act   : (n_neurons, B) float32 or float64, codes of the activations
+    act   : (n_neurons, B) float32 or float64, codes of the activations; B is a multiple of 16
     acc   : (n_neurons, B) the same, accumulators; the backward pass leaves dE/dacc there, in real units
     steps : (L, 3) float32 or float64: value of an input code, of a weight code, ``acc`` to output code
     top   : (L,) largest output code of each layer, 0 in float training (no rounding, no limit)
 """
 
 import numpy as np
-from numba import njit
+
+from .jit import kernel
+from .vectors import LANES, gate_row, row_any, row_axpy, row_dot, row_dot_axpy, transpose_block
 
 _EXACT = {"contract", "reassoc"}  # NaN must stay visible: divergence is detected by it
 
 
-@njit(cache=True, nogil=True)
-def load_batch(x: np.ndarray, order: np.ndarray, act: np.ndarray) -> None:
-    """Samples ``x[order]`` (codes, sample-major) into the first rows of ``act``; columns beyond them get 0."""
-    n_in = x.shape[1]
-    for b in range(order.size):
-        row = x[order[b]]
-        for i in range(n_in):
-            act[i, b] = row[i]
-    for i in range(n_in):
-        for b in range(order.size, act.shape[1]):
-            act[i, b] = 0
+@kernel
+def load_batch(x, order, act):
+    """Samples ``x[order]`` (bytes, sample-major) into the first rows of ``act``, turned feature-major.
+
+    Columns beyond the samples repeat the last one: harmless, since no gradient comes back to them.
+    """
+    n_in, whole = x.shape[1], x.shape[1] // LANES * LANES
+    for b in range(0, act.shape[1], LANES):
+        for i in range(0, whole, LANES):
+            transpose_block(x, order, b, order.size, i, act)
+    for b in range(act.shape[1]):
+        sample = order[min(b, order.size - 1)]
+        for i in range(whole, n_in):
+            act[i, b] = x[sample, i]
 
 
-@njit(cache=True, nogil=True, fastmath=_EXACT)
+@kernel
+def activate(acc, act, scale, highest):
+    """``act = clip(rint(acc * scale), 0, highest)``; the float ReLU where ``highest`` is 0. Both (n,)."""
+    if highest > 0:
+        for i in range(acc.size):
+            act[i] = min(max(np.rint(acc[i] * scale), 0), highest)
+    else:
+        for i in range(acc.size):
+            act[i] = max(acc[i] * scale, 0)
+
+
+@kernel(fastmath=_EXACT)
 def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
     """Fill ``acc`` of all levels and ``act`` of the hidden ones: acc = bias + sum of weight * act, act = requantized.
 
@@ -39,33 +55,23 @@ def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
     bias   : (n_neurons,) real values
     """
     n_layers = steps.shape[0]
-    n_batch = act.shape[1]
     for layer in range(n_layers):
         first, last = level[layer], level[layer + 1]
         unit = steps[layer, 0] * steps[layer, 1]
+        acc[last : level[layer + 2]] = 0
         for j in range(last, level[layer + 2]):
-            start = np.rint(bias[j] / unit) if top[layer] > 0 else bias[j] / unit
-            for b in range(n_batch):
-                acc[j, b] = start
+            if bias[j] != 0:
+                acc[j] = np.rint(bias[j] / unit) if top[layer] > 0 else bias[j] / unit
         for r in range(first, last):
-            x = act[r]
-            for k in range(indptr[r], indptr[r + 1]):
-                w = act.dtype.type(weight[k])
-                target = acc[last + out_idx[k]]
-                for b in range(n_batch):
-                    target[b] += w * x[b]
+            if row_any(act, r):
+                for k in range(indptr[r], indptr[r + 1]):
+                    row_axpy(acc, last + out_idx[k], act.dtype.type(weight[k]), act, r)
         if layer + 1 < n_layers:
-            scale, highest = steps[layer, 2], top[layer]
-            for j in range(last, level[layer + 2]):
-                if highest > 0:
-                    for b in range(n_batch):
-                        act[j, b] = min(max(np.rint(acc[j, b] * scale), 0), highest)
-                else:
-                    for b in range(n_batch):
-                        act[j, b] = max(acc[j, b] * scale, 0)
+            activate(acc[last : level[layer + 2]].ravel(), act[last : level[layer + 2]].ravel(), steps[layer, 2],
+                     top[layer])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cross_entropy(acc, unit, labels, order, smoothing):
     """Softmax cross-entropy of the logits ``acc * unit`` (n_classes, B), summed over the ``order.size`` samples, and
     how many are right; ``acc`` becomes dE/dlogit of the mean. Columns beyond the samples become 0."""
@@ -94,7 +100,7 @@ def cross_entropy(acc, unit, labels, order, smoothing):
     return loss, right
 
 
-@njit(cache=True, nogil=True, fastmath=_EXACT)
+@kernel(fastmath=_EXACT)
 def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_grad):
     """Gradient at the active connections and at the biases, from dE/dlogit in the last rows of ``acc``.
 
@@ -103,7 +109,7 @@ def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_gr
     limits, 0 beyond them.
     """
     n_batch = act.shape[1]
-    row = np.zeros(n_batch, act.dtype)
+    row = np.zeros((1, n_batch), act.dtype)
     for layer in range(steps.shape[0] - 1, -1, -1):
         first, last = level[layer], level[layer + 1]
         x_step, w_step = steps[layer, 0], steps[layer, 1]
@@ -112,26 +118,22 @@ def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_gr
             for b in range(n_batch):
                 total += acc[j, b]
             bias_grad[j] = total
+        if layer == 0:  # nobody asks for the gradient of the inputs
+            for r in range(first, last):
+                if row_any(act, r):
+                    for k in range(indptr[r], indptr[r + 1]):
+                        grad[k] = x_step * row_dot(act, r, acc, last + out_idx[k])
+                else:
+                    grad[indptr[r] : indptr[r + 1]] = 0
+            break
+        scale, highest = steps[layer - 1, 2], top[layer - 1] if top[layer - 1] > 0 else acc.dtype.type(np.inf)
         for r in range(first, last):
-            x = act[r]
-            row[:] = 0
             for k in range(indptr[r], indptr[r + 1]):
-                w = act.dtype.type(weight[k])
-                d = acc[last + out_idx[k]]
-                total = act.dtype.type(0)
-                for b in range(n_batch):
-                    total += d[b] * x[b]
-                    row[b] += w * d[b]
-                grad[k] = total * x_step
-            if layer > 0:
-                scale, highest = steps[layer - 1, 2], top[layer - 1]
-                for b in range(n_batch):
-                    y = acc[r, b] * scale
-                    inside = y > 0 and (highest == 0 or y <= highest)
-                    acc[r, b] = row[b] * w_step if inside else 0
+                grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(weight[k]), row)
+            gate_row(acc, r, row, scale, highest, w_step)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def evaluate(level, indptr, out_idx, weight, bias, act, acc, steps, top, x, logits):
     """Fill ``logits`` (n, n_out) with the accumulators of the last layer for codes ``x`` (n, n_in), in blocks of B."""
     n_batch = act.shape[1]

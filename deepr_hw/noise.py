@@ -6,7 +6,8 @@ Both are pure functions of a state that fits a checkpoint: the same state gives 
 from statistics import NormalDist
 
 import numpy as np
-from numba import njit
+
+from .jit import kernel
 
 _BITS = 12
 
@@ -26,7 +27,7 @@ def seed_state(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(1, 1 << 63, 4, dtype=np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def next_u64(state: np.ndarray) -> np.uint64:
     """Next 64 random bits of ``state`` (4,) uint64, which advances. Source: Blackman & Vigna, xoshiro256++ 1.0."""
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
@@ -41,7 +42,7 @@ def next_u64(state: np.ndarray) -> np.uint64:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def below(state: np.ndarray, n: int) -> np.int64:
     """Uniform integer in 0..n-1 (1 <= n < 2**62), exact: draws above n are rejected."""
     mask = np.uint64(n - 1)
@@ -53,7 +54,7 @@ def below(state: np.ndarray, n: int) -> np.int64:
             return draw
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def hash32(index: np.uint32, key: np.uint32) -> np.uint32:
     """32 random bits for ``index`` under ``key``.
 
@@ -71,7 +72,7 @@ def hash32(index: np.uint32, key: np.uint32) -> np.uint32:
     return np.uint32(h ^ np.uint32(h >> np.uint32(15)))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def normal(index: int, key: np.uint32, table: np.ndarray) -> np.float32:
     """N(0, 1) noise for ``index`` under ``key``: two quantiles of ``table`` (``NORMAL_TABLE``) added.
 

@@ -1,9 +1,12 @@
 """The compiled products against their NumPy reading, finite differences, and the golden model."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from deepr_hw import reference
+from deepr_hw import jit, reference
 from deepr_hw.epoch import make_scratch
 from deepr_hw.freeze import freeze
 from deepr_hw.kernels import backward, cross_entropy, forward, load_batch
@@ -87,3 +90,21 @@ def test_float_network_has_no_integer_logits():
         model.logits(x)
     with pytest.raises(ValueError, match="not quantized"):
         freeze(model)
+
+
+def test_the_cache_of_compiled_code_follows_every_source(tmp_path):
+    folder = Path(jit.__file__).parent
+    for name in jit.SOURCES:
+        if (folder / name).exists():
+            shutil.copy(folder / name, tmp_path)
+    stamp = jit.source_stamp(tmp_path)
+    assert stamp == jit.source_stamp(folder)
+    for name in ("vectors.py", "deepr.py"):
+        (tmp_path / name).write_text("# changed")
+        assert jit.source_stamp(tmp_path) != stamp
+
+
+def test_every_module_with_a_kernel_is_stamped():
+    folder = Path(jit.__file__).parent
+    compiled = {path.name for path in folder.glob("*.py") if "\n@kernel" in path.read_text()}
+    assert compiled <= set(jit.SOURCES)
