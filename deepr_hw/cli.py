@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .version import __version__
 
@@ -40,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keeps the examples' line breaks."""
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
 
 
 def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str,
@@ -98,14 +105,37 @@ def _add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "export", "write a network as ONNX, as hls4ml firmware or as the RTL's memory image",
-                      "  deepr-hw export onnx runs/digits/net.safetensors --out build/onnx\n"
-                      "  deepr-hw export hls4ml runs/digits/net.safetensors --out build/hls4ml\n"
+                      "  deepr-hw export onnx runs/digits/net.safetensors --out build/onnx --flavour qdq\n"
+                      "  deepr-hw export hls4ml runs/digits/net.safetensors --out build/hls4ml --reuse-factor 16\n"
                       "  deepr-hw export rtl runs/digits/net.safetensors --out build/rtl --lanes 8\n")
     parser.add_argument("target", choices=("onnx", "hls4ml", "rtl"))
     parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--lanes", metavar="P", type=_positive, help="rtl: multipliers working side by side")
+    for option, of, settings in _EXPORT_OPTIONS:
+        parser.add_argument(f"--{option}", **settings | {"help": f"{of}: {settings['help']}"})
     _add_json(parser)
+
+
+_EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("flavour", "onnx", {"choices": ("integer", "qdq", "qonnx"), "help": "operators (default: integer)"}),
+    ("backend", "hls4ml", {"choices": ("Vitis", "Vivado"), "help": "compiler the C++ is for (default: Vitis)"}),
+    ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),
+    ("io-type", "hls4ml", {"choices": ("io_parallel", "io_stream"), "help": "ports (default: io_parallel)"}),
+    ("lanes", "rtl", {"metavar": "P", "type": _positive, "help": "multipliers side by side (default: 8)"}),
+)
+"""Options of ``export``: name, the only target that has it, argparse's settings."""
+
+
+def export_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options given to ``export``, by parameter name. Raises ``ValueError`` for one that the target lacks."""
+    given = {}
+    for option, target, _ in _EXPORT_OPTIONS:
+        name = option.replace("-", "_")
+        if getattr(args, name) is not None:
+            if target != args.target:
+                raise ValueError(f"--{option}: only export {target} has it")
+            given[name] = getattr(args, name)
+    return given
 
 
 def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -117,12 +147,6 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
                         "codes (default: what it was trained on, else random)")
     _add_verification(parser)
     _add_json(parser)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:

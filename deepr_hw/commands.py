@@ -13,13 +13,14 @@ from rich.table import Table
 
 from . import data, netfile
 from . import verify as verification
+from .cli import export_options
 from .files import make_folder, write_text
 from .info import describe
 from .ir import IntNet
 
 Outcome = tuple[dict[str, Any], bool]
 
-_EXPORTERS = {"onnx": "onnx_integer", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
+_EXPORTERS = {"onnx": "onnx_flavours", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
 _console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
@@ -64,10 +65,7 @@ def info(args: Namespace) -> Outcome:
 
 def export(args: Namespace) -> Outcome:
     """``deepr-hw export``."""
-    options = {"lanes": args.lanes} if args.lanes else {}
-    if options and args.target != "rtl":
-        raise ValueError("--lanes: only the rtl target has lanes")
-    return _export(netfile.load(args.net), args.target, args.out, options), True
+    return _export(netfile.load(args.net), args.target, args.out, export_options(args)), True
 
 
 def verify(args: Namespace) -> Outcome:

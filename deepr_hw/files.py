@@ -13,7 +13,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises ``OSError`` naming ``path`` when its folder is missing or can't be written.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # through a link: the file it points to is replaced, not the link
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -33,7 +33,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all."""
+    """Write ``data`` to ``path`` whole or not at all; what is no regular file (a pipe, /dev/stdout) is written to."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as stream:
+            stream.write(data)
+        return
     with replacing(path) as beside:
         beside.write_bytes(data)
 
