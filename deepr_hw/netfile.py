@@ -27,6 +27,12 @@ _FORMATS = ("x_format", "w_format", "y_format")
 
 def save(net: IntNet, path: Path) -> None:
     """Write ``net`` to ``path``, whole or not at all; the same network gives the same bytes."""
+    about, tensors = to_parts(net)
+    write_bytes(Path(path), to_safetensors(tensors, {KEY: about}))
+
+
+def to_parts(net: IntNet) -> tuple[str, dict[str, np.ndarray]]:
+    """Description (JSON) and tensors by name: everything that is the network, for any container."""
     tensors, layers = {}, []
     for i, layer in enumerate(net.layers):
         for name in _ARRAYS:
@@ -36,7 +42,7 @@ def save(net: IntNet, path: Path) -> None:
         layers.append({"kind": layer.kind, "n_in": layer.n_in, "n_out": layer.n_out, **formats})
     about = {"schema": SCHEMA, "layers": layers, "budget": asdict(net.budget), "class_labels": net.class_labels,
              "provenance": dict(net.provenance)}
-    write_bytes(Path(path), to_safetensors(tensors, {KEY: json.dumps(about, sort_keys=True)}))
+    return json.dumps(about, sort_keys=True), tensors
 
 
 def load(path: Path) -> IntNet:
@@ -52,16 +58,18 @@ def load(path: Path) -> IntNet:
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
     try:
-        return _read(metadata, tensors)
+        if KEY not in metadata:
+            raise ValueError(f"metadata {KEY}: missing, so this is no IntNet file")
+        return from_parts(metadata[KEY], tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> IntNet:
-    if KEY not in metadata:
-        raise ValueError(f"metadata {KEY}: missing, so this is no IntNet file")
+def from_parts(description: str, tensors: dict[str, np.ndarray]) -> IntNet:
+    """The network of ``to_parts``. Raises ``ValueError`` naming the field that is unsound."""
+    tensors = dict(tensors)
     try:
-        about = json.loads(metadata[KEY])
+        about = json.loads(description)
     except json.JSONDecodeError as error:
         raise ValueError(f"metadata {KEY}: not JSON ({error})") from None
     if _get(about, "schema", int, "net") != SCHEMA:
