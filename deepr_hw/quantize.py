@@ -13,9 +13,11 @@ def best_format(values: np.ndarray, bits: int, signed: bool, max_frac: int = MAX
     """Format of ``bits`` whose rounding and saturation distort ``values`` least (mean squared error).
 
     Candidates go from the scale at which the largest value just fits to four bits finer. All zero: a step of
-    ``2**-bits``.
+    ``2**-bits``. Raises ``ValueError`` when one is not finite.
     """
     peak = float(np.max(np.abs(values), initial=0.0))
+    if not np.isfinite(peak):
+        raise ValueError("training diverged: weights or activations are not finite; lower training.learning_rate")
     if peak == 0:
         return Format(bits, signed, min(bits, max_frac))
     hi = Format(bits, signed, 0).hi

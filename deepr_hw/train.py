@@ -29,7 +29,7 @@ class EpochMetrics:
 
     train_accuracy : over the epoch's own steps, while the weights were moving
     val_accuracy   : on the held-out part of the training data
-    test_accuracy  : of the frozen network in the integer reference; null while training in float
+    test_accuracy  : of the frozen network in the integer reference; null while training in float, or without test data
     active_min/max : connections after every update and refill of the epoch
     n_nonzero      : active connections whose code is not 0; null while training in float
     """
@@ -136,7 +136,7 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
     if model.quantized:
-        test = integer_accuracy(freeze(model), dataset.x_test, dataset.y_test)
+        test = integer_accuracy(freeze(model), dataset.x_test, dataset.y_test) if len(dataset.x_test) else None
         n_nonzero = int(np.count_nonzero(model.connections.code))
     return EpochMetrics(epoch, totals.loss / len(x), totals.right / len(x), val, test, totals.active_min,
                         totals.active_max, totals.rewired, n_nonzero, round(time.perf_counter() - started, 3))

@@ -1,0 +1,228 @@
+"""``DeepRClassifier``: DEEP R behind scikit-learn's interface, predicting with the frozen integer network."""
+
+import dataclasses
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import reference
+from .budget import positions_per_layer
+from .config import Config, config_from
+from .data import Dataset
+from .fixed import quantize
+from .freeze import freeze
+from .ir import IntNet
+from .quantize import best_format
+from .share import share_per_layer
+from .train import TrainState, run_epoch, start
+
+_RMS = 0.25
+"""Least root mean square of the inputs inside the network; pixels of images, as codes / 256, lie in the same octave."""
+_SCALE_VALUES = 10_000_000
+"""Values that the input scale is found on, at most."""
+
+
+class DeepRClassifier(ClassifierMixin, BaseEstimator):
+    """Classifier with at most ``n_connections`` connections at every step of its training, weights of 8 bits or fewer.
+
+    What predicts is the integer network that ``to_intnet`` gives, so every target that takes it predicts the same.
+    Inputs become 8-bit codes by one power-of-two scale, learnt from all features together in the first ``fit``: bring
+    features of very different ranges to a common one first (``StandardScaler``).
+
+    hidden        : widths of the hidden layers
+    n_connections : K; more than there are positions means a dense network, with a warning
+    budget        : ``"per_layer"`` shares K out in proportion to n_in + n_out and holds each layer's share;
+                    ``"global"`` lets connections move between layers
+    bias          : whether neurons have a trained bias (one number per neuron, no connection, so not part of K)
+    method        : how connections move, as ``training.method`` of a configuration
+    epochs        : passes over the data in ``fit``; ``partial_fit`` makes one
+    learning_rate : of the first epoch; epoch e uses ``learning_rate * decay**e``, ``partial_fit`` always the first
+    l1, temperature : alpha and T of DEEP R
+    warm_start    : ``fit`` goes on from the network there is
+    random_state  : int, ``RandomState`` or None
+
+    Attributes: ``classes_``, ``n_features_in_``, ``n_connections_`` (held, never more than asked for), ``n_iter_``
+    (epochs trained), ``loss_curve_`` (mean loss of each), ``input_frac_`` (code = rint(x * 2**input_frac_)).
+
+    Source: Bellec, Kappel, Maass, Legenstein, ICLR 2018.
+
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = DeepRClassifier(hidden=(64,), n_connections=1000, random_state=0).fit(X, y)
+    >>> model.to_intnet().n_connections
+    1000
+    """
+
+    def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *, budget: str = "per_layer",
+                 bias: bool = True, method: str = "deep_r", epochs: int = 30, batch_size: int = 10,
+                 learning_rate: float = 0.3, decay: float = 0.9, l1: float = 1e-5, temperature: float = 2.5e-11,
+                 weight_bits: int = 8, activation_bits: int = 8, warm_start: bool = False,
+                 random_state: int | np.random.RandomState | None = None) -> None:
+        self.hidden = hidden
+        self.n_connections = n_connections
+        self.budget = budget
+        self.bias = bias
+        self.method = method
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.decay = decay
+        self.l1 = l1
+        self.temperature = temperature
+        self.weight_bits = weight_bits
+        self.activation_bits = activation_bits
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
+        """Train on samples ``X`` (n, n_features) and labels ``y`` (n,).
+
+        Raises ``ValueError`` for unsound data, fewer than two classes, fewer connections than classes, impossible
+        parameters, and when training diverges.
+        """
+        goes_on = self.warm_start and hasattr(self, "net_")
+        x, labels = validate_data(self, X, y, reset=not goes_on)
+        check_classification_targets(labels)
+        if not goes_on:
+            self._reset(x, unique_labels(labels))
+        return self._train(x, labels, self._config(self.epochs))
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:  # noqa: N803
+        """One epoch on a part of the data. The first call names all ``classes`` and fixes the input scale.
+
+        Raises ``ValueError`` as ``fit`` does, and for labels or ``classes`` that don't fit the first call's.
+        """
+        first = not hasattr(self, "net_")
+        x, labels = validate_data(self, X, y, reset=first)
+        check_classification_targets(labels)
+        if first and classes is None:
+            raise ValueError("classes must be given in the first call of partial_fit: all that will ever come")
+        if first:
+            self._reset(x, unique_labels(classes))
+        elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
+            raise ValueError(f"classes = {classes} differs from the first call's {self.classes_}")
+        config = self._config(len(self.loss_curve_) + 1)
+        steady = dataclasses.replace(config.training, decay=1.0)
+        scales = dataclasses.replace(config.quantization, calibrate_epochs=len(self.loss_curve_))
+        config = dataclasses.replace(config, training=steady, quantization=scales)
+        return self._train(x, labels, config, first_epoch=len(self.loss_curve_))
+
+    def to_intnet(self) -> IntNet:
+        """The frozen integer network; it takes ``encode(X)`` and gives logits in the order of ``classes_``."""
+        check_is_fitted(self)
+        return self.net_
+
+    def encode(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+        """(n, n_features) codes of samples ``X``: ``saturate(rint(X * 2**input_frac_))`` in the network's format."""
+        check_is_fitted(self)
+        return self._codes(validate_data(self, X, reset=False))
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+        """The integer logits times ``2**-logit_frac``: (n, n_classes) float64; for two classes (n,), the second's
+        minus the first's. Exact."""
+        logits = reference.logits(self.to_intnet(), self.encode(X)).astype(np.int64)
+        real = np.ldexp(logits, -self.net_.logit_frac)
+        return real[:, 1] - real[:, 0] if len(self.classes_) == 2 else real
+
+    def predict(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+        """(n,) label of each sample: the largest integer logit, ties to the first of ``classes_``."""
+        best = reference.predict(self.to_intnet(), self.encode(X))
+        return self.classes_[best]
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+        """(n, n_classes) softmax of the logits' real values."""
+        logits = np.ldexp(reference.logits(self.to_intnet(), self.encode(X)).astype(np.int64), -self.net_.logit_frac)
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
+
+    def _reset(self, x: np.ndarray, classes: np.ndarray) -> None:
+        """An untrained network and the input scale for ``x``."""
+        if len(classes) < 2:
+            raise ValueError(f"y has 1 class, {classes.tolist()[0]!r}: a classifier needs at least two")
+        self.classes_ = classes
+        self._learn_scale(x)
+        self._seed = int(check_random_state(self.random_state).randint(1 << 31))
+        self._state: TrainState = start(self._config(self.epochs), self._dataset(x[:1], np.zeros(1, np.int64)))
+        self.n_connections_ = self._state.model.connections.n_connections
+        self.loss_curve_: list[float] = []
+
+    def _learn_scale(self, x: np.ndarray) -> None:
+        """Scale of the codes: the one that distorts ``x`` least. What they stand for inside the network: a root mean
+        square in _RMS..2 * _RMS, so that a learning rate means the same for data of any unit."""
+        some = np.asarray(x[:: 1 + x.size // _SCALE_VALUES], np.float64)
+        exponent = int(np.frexp(np.abs(some).max())[1])
+        best = best_format(np.ldexp(some, -exponent), 8, signed=bool(x.min() < 0))
+        self.input_frac_ = best.frac - exponent
+        self._x_format = dataclasses.replace(best, frac=0)
+        rms = float(np.sqrt(np.mean(self._codes(some).astype(np.float64) ** 2))) or 1.0
+        self._x_format = dataclasses.replace(best, frac=int(np.floor(np.log2(rms / _RMS))))
+
+    def _train(self, x: np.ndarray, y: np.ndarray, config: Config, first_epoch: int = 0) -> Self:
+        model = self._state.model
+        if model.connections.partition.kind != self.budget or model.sizes != self._sizes() \
+                or model.use_bias != self.bias or self._total() != self.n_connections_:
+            raise ValueError("hidden, n_connections, budget or bias changed since the network was made: fit anew with "
+                             "warm_start=False")
+        unknown = np.setdiff1d(y, self.classes_)
+        if unknown.size:
+            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is not one of the classes "
+                             f"{self.classes_}")
+        dataset = self._dataset(x, np.searchsorted(self.classes_, y))
+        for epoch in range(first_epoch, config.training.epochs):
+            metrics = run_epoch(config, dataset, self._state, epoch)
+            self._state.history.append(metrics)
+            self.loss_curve_.append(metrics.loss)
+        self.n_iter_ = len(self.loss_curve_)
+        self.net_ = freeze(model, tuple(map(str, self.classes_)), {"method": self.method, "seed": str(self._seed)})
+        return self
+
+    def _dataset(self, x: np.ndarray, labels: np.ndarray) -> Dataset:
+        codes = self._codes(x)
+        return Dataset("fit", codes, labels.astype(np.int64), codes[:0], labels[:0], self._x_format, codes.shape[1:],
+                       tuple(map(str, self.classes_)))
+
+    def _codes(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # what overflows saturates
+            scaled = np.ldexp(np.asarray(x, np.float64), self.input_frac_)
+        return quantize(scaled, dataclasses.replace(self._x_format, frac=0))
+
+    def _sizes(self) -> tuple[int, ...]:
+        return (self.n_features_in_, *self.hidden, len(self.classes_))
+
+    def _total(self) -> int:
+        """K, at most the number of positions."""
+        total, n_classes = self.n_connections, len(self.classes_)
+        if not isinstance(total, int | np.integer) or isinstance(total, bool) or total < n_classes:
+            raise ValueError(f"n_connections = {total!r}: must be a whole number, at least one for each of the "
+                             f"{n_classes} classes")
+        return min(int(total), sum(positions_per_layer(self._sizes())))
+
+    def _config(self, epochs: int) -> Config:
+        """The parameters as a configuration, which checks them."""
+        if self.budget not in ("per_layer", "global"):
+            raise ValueError(f"budget = {self.budget!r}: expected 'per_layer' or 'global'")
+        hidden = [_plain(width) for width in self.hidden]
+        quantization = {"weight_bits": _plain(self.weight_bits), "activation_bits": _plain(self.activation_bits),
+                        "calibrate_epochs": max(0, _plain(epochs) // 2)}
+        training = {name: _plain(getattr(self, name)) for name in (
+            "method", "batch_size", "learning_rate", "decay", "l1", "temperature")}
+        table = {"network": {"hidden": hidden, "bias": _plain(self.bias)}, "quantization": quantization,
+                 "training": {**training, "epochs": _plain(epochs), "seed": self._seed}}
+        config_from({**table, "budget": {"global": 1}})
+        total = self._total()
+        if total < self.n_connections:
+            warnings.warn(f"n_connections = {self.n_connections}: the network has only {total} positions and is dense",
+                          stacklevel=4)
+        shares = share_per_layer(total, self._sizes())
+        return config_from({**table, "budget": {"global": total} if self.budget == "global" else {"per_layer": shares}})
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as Python's own number where it is NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value

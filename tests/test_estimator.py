@@ -1,0 +1,210 @@
+"""The scikit-learn estimator: scikit-learn's own checks, the same integers as its frozen network, odd data."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from deepr_hw import DeepRClassifier, reference
+from deepr_hw.share import share_out, share_per_layer
+
+# scikit-learn says that two of its checks can't run here: no pandas, and no SciPy in array API mode
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+
+
+@parametrize_with_checks([DeepRClassifier(), DeepRClassifier(hidden=(20,), n_connections=20, budget="global")])
+@pytest.mark.filterwarnings("ignore:n_connections = 20. the network has only:UserWarning")
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return x[:1400], y[:1400], x[1400:], y[1400:]
+
+
+def small(**parameters):
+    return DeepRClassifier(**{"hidden": (40,), "n_connections": 800, "epochs": 10, "random_state": 0, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return small().fit(*digits[:2])
+
+
+def test_predictions_are_the_frozen_networks(fitted, digits):
+    x = digits[2]
+    net, codes = fitted.to_intnet(), fitted.encode(x)
+    assert codes.dtype == net.x_format.dtype
+    np.testing.assert_array_equal(fitted.predict(x), fitted.classes_[reference.predict(net, codes)])
+    np.testing.assert_array_equal(fitted.decision_function(x) * 2.0**net.logit_frac, reference.logits(net, codes))
+    np.testing.assert_allclose(fitted.predict_proba(x).sum(axis=1), 1)
+    assert fitted.score(x, digits[3]) > 0.85
+    assert net.n_connections == fitted.n_connections_ == 800
+    assert net.class_labels == tuple("0123456789")
+
+
+def test_labels_may_be_anything_and_two_classes_give_one_decision(digits):
+    x, y = digits[0], np.where(digits[1] < 5, "small", "large")
+    model = small().fit(x, y)
+    net = model.to_intnet()
+    assert net.class_labels == ("large", "small")
+    logits = reference.logits(net, model.encode(x)).astype(np.int64)
+    np.testing.assert_array_equal(model.decision_function(x) * 2.0**net.logit_frac, logits[:, 1] - logits[:, 0])
+    np.testing.assert_array_equal(model.predict(x) == "small", model.decision_function(x) > 0)
+
+
+def test_same_seed_same_bits_and_pickles(fitted, digits):
+    again = clone(fitted).fit(*digits[:2])
+    copy = pickle.loads(pickle.dumps(fitted))
+    for other in (again, copy):
+        np.testing.assert_array_equal(other.decision_function(digits[2]), fitted.decision_function(digits[2]))
+    other = small(random_state=1).fit(*digits[:2])
+    assert (other.decision_function(digits[2]) != fitted.decision_function(digits[2])).any()
+
+
+def test_a_pickle_trains_on_as_the_original_would(digits):
+    x, y = digits[:2]
+    one = small(epochs=2).fit(x, y)
+    two = pickle.loads(pickle.dumps(one))
+    one.partial_fit(x, y)
+    two.partial_fit(x, y)
+    np.testing.assert_array_equal(one.decision_function(x), two.decision_function(x))
+
+
+def test_warm_start_goes_on(digits):
+    x, y = digits[:2]
+    model = small(warm_start=True, epochs=3).fit(x, y)
+    before, loss = model.to_intnet(), model.loss_curve_[-1]
+    model.set_params(epochs=2).fit(x, y)
+    assert model.n_iter_ == len(model.loss_curve_) == 5
+    assert model.loss_curve_[-1] < loss
+    assert model.to_intnet() is not before
+    assert small(epochs=3).fit(x, y).fit(x, y).n_iter_ == 3, "without warm_start every fit starts anew"
+
+
+@pytest.mark.parametrize("changed", [{"hidden": (30,)}, {"n_connections": 700}, {"budget": "global"}, {"bias": False}])
+def test_warm_start_refuses_another_network(digits, changed):
+    model = small(warm_start=True, epochs=1).fit(*digits[:2])
+    with pytest.raises(ValueError, match="changed since the network was made"):
+        model.set_params(**changed).fit(*digits[:2])
+
+
+def test_partial_fit_learns_from_parts(digits):
+    x, y, x_test, y_test = digits
+    model = small()
+    for _ in range(5):
+        for part in range(0, 1400, 350):
+            model.partial_fit(x[part : part + 350], y[part : part + 350], classes=range(10))
+    assert model.score(x_test, y_test) > 0.8
+    assert model.n_iter_ == 20
+    assert model.to_intnet().n_connections == 800
+
+
+def test_partial_fit_knows_its_classes(digits):
+    x, y = digits[:2]
+    with pytest.raises(ValueError, match="classes must be given in the first call"):
+        small().partial_fit(x, y)
+    model = small().partial_fit(x[y < 3], y[y < 3], classes=[0, 1, 2, 3])  # class 3 stays empty
+    assert model.decision_function(x).shape == (1400, 4)
+    assert set(model.predict(x[y < 3])) <= {0, 1, 2}
+    with pytest.raises(ValueError, match="has the label 4, which is not one of the classes"):
+        model.partial_fit(x[y == 4], y[y == 4])
+    with pytest.raises(ValueError, match="differs from the first call's"):
+        model.partial_fit(x[y < 3], y[y < 3], classes=[0, 1, 2])
+
+
+def test_more_connections_than_positions_is_a_dense_network(digits):
+    x, y = digits[:2]
+    model = small(hidden=(5,), n_connections=10_000, epochs=1)
+    with pytest.warns(UserWarning, match="n_connections = 10000: the network has only 370 positions and is dense"):
+        model.fit(x, y)
+    assert model.n_connections_ == model.to_intnet().n_connections == model.to_intnet().n_positions == 64 * 5 + 5 * 10
+
+
+@pytest.mark.parametrize("k", [9, 0, -5, 2.5, True, "many", None])
+def test_fewer_connections_than_classes_are_refused(digits, k):
+    with pytest.raises(ValueError, match=r"n_connections = .*: must be a whole number, at least one for each of"):
+        small(n_connections=k).fit(*digits[:2])
+    assert small(n_connections=10, epochs=1).fit(*digits[:2]).n_connections_ == 10
+
+
+@pytest.mark.parametrize(("parameters", "message"), [
+    ({"epochs": 0}, "epochs = 0: is at least 1"),
+    ({"learning_rate": -1}, "learning_rate = -1.0: is positive"),
+    ({"weight_bits": 9}, "weight_bits = 9: lies in 2..8"),
+    ({"hidden": (0,)}, "every width is at least 1"),
+    ({"budget": "tight"}, "budget = 'tight': expected 'per_layer' or 'global'"),
+    ({"method": "magic"}, "method = 'magic': expected one of"),
+    ({"learning_rate": 1e30}, "training diverged"),
+])
+def test_impossible_parameters_and_divergence(digits, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        small(**parameters).fit(*digits[:2])
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="y has 1 class, 'a': a classifier needs at least two"):
+        small().fit(np.eye(4), ["a"] * 4)
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -1e-3, 1e300, 1e-300])
+def test_constant_inputs_give_the_most_frequent_class(value):
+    y = np.array([0] * 5 + [1] * 20 + [2] * 10)
+    model = small(n_connections=50, hidden=(10,)).fit(np.full((35, 3), value), y)
+    assert set(model.predict(np.full((4, 3), value))) == {1}
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_unit_of_the_data_does_not_matter(digits, scale):
+    x, y, x_test, _ = digits
+    factor = 2.0 ** np.round(np.log2(scale))
+    model = small().fit(x * factor, y)
+    reference_model = small().fit(x, y)
+    np.testing.assert_array_equal(model.decision_function(x_test * factor), reference_model.decision_function(x_test))
+    np.testing.assert_array_equal(model.encode(x_test * factor), x_test * 8)
+
+
+def test_what_exceeds_the_learnt_range_saturates(fitted):
+    assert (fitted.encode(np.full((1, 64), 1e308)) == 255).all()
+    assert (fitted.encode(np.full((1, 64), -1.0)) == 0).all()
+
+
+def test_image_bytes_are_their_own_codes():
+    x = np.random.default_rng(0).integers(0, 256, (50, 30)).astype(np.uint8)
+    x[0, 0] = 255
+    model = small(epochs=1, n_connections=100).fit(x, np.arange(50) % 2)
+    np.testing.assert_array_equal(model.encode(x), x)
+
+
+def test_grid_search(digits):
+    search = GridSearchCV(small(epochs=2), {"n_connections": np.array([200, 800]), "method": ["deep_r", "fixed"]}, cv=2)
+    search.fit(digits[0][:400], digits[1][:400])
+    assert search.best_params_["n_connections"] == 800
+
+
+def test_the_package_alone_stays_light():
+    code = "import sys, deepr_hw; assert not {'numpy', 'sklearn', 'numba'} & set(sys.modules); deepr_hw.DeepRClassifier"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="nothing"):
+        __import__("deepr_hw").nothing  # noqa: B018
+
+
+def test_shares_add_up_within_the_positions():
+    assert share_per_layer(3552, (784, 300, 100, 10)) == (2416, 891, 245)
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        positions = rng.integers(1, 50, rng.integers(1, 6)).tolist()
+        total = int(rng.integers(len(positions), sum(positions) + 1))
+        shares = share_out(total, rng.random(len(positions)) + 0.01, positions)
+        assert sum(shares) == total
+        assert all(1 <= share <= n for share, n in zip(shares, positions, strict=True))
+    with pytest.raises(ValueError, match=r"11 connections: 2 layers with 4 \+ 6 positions can share out 2 to 10"):
+        share_out(11, (1, 1), (4, 6))
