@@ -21,7 +21,7 @@ _ARRAYS = ("indptr", "out_idx", "weight", "code", "moments")
 def save_checkpoint(path: Path, model: Model, extra: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     """Write ``model``, further arrays and a JSON-able description to ``path``."""
     tensors = {name: np.ascontiguousarray(getattr(model.connections, name)) for name in _ARRAYS}
-    tensors["bias"] = model.bias
+    tensors["bias"], tensors["bias_moments"] = model.bias, model.bias_moments
     tensors.update({f"extra.{name}": np.ascontiguousarray(array) for name, array in extra.items()})
     formats = {"w_formats": [fmt and asdict(fmt) for fmt in model.w_formats],
                "y_formats": [fmt and asdict(fmt) for fmt in model.y_formats]}
@@ -51,9 +51,10 @@ def load_checkpoint(path: Path, model: Model) -> tuple[dict[str, np.ndarray], di
         if read is None or read.shape != own.shape or read.dtype != own.dtype:
             raise ValueError(f"{path}: tensor {name} is missing or of another network")
         setattr(c, name, read)
-    if tensors["bias"].shape != model.bias.shape:
-        raise ValueError(f"{path}: tensor bias is of another network")
-    model.bias = tensors["bias"]
+    for name in ("bias", "bias_moments"):
+        if name not in tensors or tensors[name].shape != getattr(model, name).shape:
+            raise ValueError(f"{path}: tensor {name} is missing or of another network")
+        setattr(model, name, tensors[name])
     formats = json.loads(metadata["formats"])
     model.w_formats = [entry and Format(**entry) for entry in formats["w_formats"]]
     model.y_formats = [entry and Format(**entry) for entry in formats["y_formats"]]

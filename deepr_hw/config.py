@@ -16,6 +16,8 @@ from typing import Any
 
 SHIPPED = Path(__file__).parent / "configs"
 METHODS = ("deep_r", "fixed")
+OPTIMIZERS = ("sgd", "momentum", "adam")
+SCHEDULES = ("step", "cosine")
 
 
 def _require(ok: bool, key: str, value: object, rule: str) -> None:
@@ -76,28 +78,45 @@ class BudgetConfig:
 class TrainingConfig:
     """``[training]``: the method and its schedule; the defaults are the settings of the paper's authors.
 
-    learning_rate : eta of the first epoch; epoch e uses ``learning_rate * decay**e``
-    l1            : alpha, the weight of the L1 prior
-    temperature   : T; noise of standard deviation sqrt(2 eta T) per step
+    optimizer       : what turns the gradient into a direction: ``sgd``, ``momentum`` or ``adam``
+    momentum, beta2 : decay per step of the first moment (momentum, adam) and of the second (adam)
+    learning_rate   : eta at its highest
+    schedule        : ``step``: epoch e uses ``learning_rate * decay**e``; ``cosine``: half a wave down to 0, per step
+    warmup          : epochs over which eta first rises from 0
+    l1              : alpha, the weight of the L1 prior
+    temperature     : T; noise of standard deviation sqrt(2 eta T) per step
+    label_smoothing : share of each target that is spread over all classes
+    patience        : stop after so many epochs without a better validation accuracy; 0 never stops
     """
 
     method: str = "deep_r"
     epochs: int = 10
     batch_size: int = 10
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    beta2: float = 0.999
     learning_rate: float = 0.5
+    schedule: str = "step"
     decay: float = 0.8
+    warmup: float = 0.0
     l1: float = 1e-5
     temperature: float = 2.5e-11
+    label_smoothing: float = 0.0
+    patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.method in METHODS, "training.method", self.method, f"expected one of {', '.join(METHODS)}")
+        for name, known in (("method", METHODS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            value = getattr(self, name)
+            _require(value in known, f"training.{name}", value, f"expected one of {', '.join(known)}")
         for name in ("epochs", "batch_size"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "is at least 1")
         for name in ("learning_rate", "decay"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "is positive")
-        for name in ("l1", "temperature", "seed"):
+        for name in ("warmup", "l1", "temperature", "patience", "seed"):
             _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "can't be negative")
+        for name in ("momentum", "beta2", "label_smoothing"):
+            _require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "lies in 0..1, 1 excluded")
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,31 @@ class QuantizationConfig:
 
 
 @dataclass(frozen=True)
+class AugmentationConfig:
+    """``[augmentation]`` of images, drawn anew for every epoch; all 0 switches it off.
+
+    shift    : pixels, at most
+    rotation : degrees, at most
+    scale    : relative change of size and shear, at most
+    elastic  : standard deviation of a smooth displacement field, in pixels
+    """
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
+    elastic: float = 0.0
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _require(getattr(self, f.name) >= 0, f"augmentation.{f.name}", getattr(self, f.name), "can't be negative")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be deformed."""
+        return any(dataclasses.astuple(self))
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. ``load_config`` makes one from a file, ``dump_config`` writes it back."""
 
@@ -132,11 +176,14 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         t, q = self.training, self.quantization
         _require(q.warmup_epochs < t.epochs, "quantization.warmup_epochs", q.warmup_epochs,
                  f"leaves no quantized epoch of training.epochs = {t.epochs}")
+        _require(t.patience == 0 or self.data.validation > 0, "training.patience", t.patience,
+                 "early stopping needs data.validation samples")
 
 
 def shipped_configs() -> list[str]:

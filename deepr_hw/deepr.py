@@ -60,6 +60,36 @@ def as_groups(partition: Partition, active: np.ndarray) -> Groups:
         p.target_order)))
 
 
+SGD, MOMENTUM, ADAM = 0, 1, 2
+
+
+@kernel
+def precondition(grad, moments, optimizer, momentum, beta2):
+    """Turn the gradient into the optimizer's direction, in place.
+
+    momentum: m <- momentum * m + g, direction m
+    adam    : m <- momentum * m + (1 - momentum) * g, v <- beta2 * v + (1 - beta2) * g**2, direction m / sqrt(v / c)
+
+    where c <- beta2 * c + (1 - beta2) is each connection's own correction: a re-used slot starts with m = v = c = 0, so
+    that its first steps are small but rightly scaled. Source: Kingma & Ba, ICLR 2015, whose correction is global.
+    moments : (0, K), (1, K) m, or (3, K) m, v, c, float32
+    """
+    momentum, beta2, one = np.float32(momentum), np.float32(beta2), np.float32(1)
+    if optimizer == MOMENTUM:
+        m = moments[0]
+        for k in range(grad.size):
+            m[k] = momentum * m[k] + grad[k]
+            grad[k] = m[k]
+    elif optimizer == ADAM:
+        m, v, c = moments[0], moments[1], moments[2]
+        for k in range(grad.size):
+            g = grad[k]
+            m[k] = momentum * m[k] + (one - momentum) * g
+            v[k] = beta2 * v[k] + (one - beta2) * g * g
+            c[k] = beta2 * c[k] + (one - beta2)
+            grad[k] = m[k] / (np.sqrt(v[k] / c[k]) + np.float32(1e-8))
+
+
 @kernel
 def update(weight, grad, eta, l1, amplitude, key, table, rewires):
     """One SGD step with L1 prior and noise. Afterwards ``grad`` holds theta: negative where the connection died.

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deepr import Arrays, Groups, encode, rewire, update
+from .deepr import Arrays, Groups, encode, precondition, rewire, update
 from .jit import kernel
 from .kernels import backward, cross_entropy, forward, load_batch
 from .noise import next_u64
@@ -15,13 +15,14 @@ class Scratch(NamedTuple):
     """Working memory of a step, allocated once.
 
     act, acc  : (n_neurons, B) float32
-    bias_grad : (n_neurons,) float32
+    bias_grad : (n_neurons,) float32;  bias_moments : (n, n_neurons) float32
     dead, keys: (K,) int64
     """
 
     act: np.ndarray
     acc: np.ndarray
     bias_grad: np.ndarray
+    bias_moments: np.ndarray
     dead: np.ndarray
     keys: np.ndarray
 
@@ -35,6 +36,9 @@ class Rule(NamedTuple):
     l1: float
     temperature: float
     smoothing: float
+    optimizer: int
+    momentum: float
+    beta2: float
     rewires: bool
     use_bias: bool
     quantized: bool
@@ -55,12 +59,12 @@ class Totals(NamedTuple):
     active_max: int
 
 
-def make_scratch(sizes: tuple[int, ...], n_connections: int, batch_size: int) -> Scratch:
+def make_scratch(sizes: tuple[int, ...], n_connections: int, batch_size: int, bias_moments: np.ndarray) -> Scratch:
     """Working memory for batches of ``batch_size``; columns are padded to whole vectors."""
     columns = -(-batch_size // LANES) * LANES
     shape = (sum(sizes), columns)
     return Scratch(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[0], np.float32),
-                   np.zeros(n_connections, np.int64), np.zeros(n_connections, np.int64))
+                   bias_moments, np.zeros(n_connections, np.int64), np.zeros(n_connections, np.int64))
 
 
 @kernel
@@ -102,10 +106,12 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
             return Totals(step, loss, right, rewired, active_min, active_max)
         backward(net.level, net.indptr, net.out_idx, values, scratch.act, scratch.acc, steps, top, net.grad,
                  scratch.bias_grad)
+        precondition(net.grad, net.moments, rule.optimizer, rule.momentum, rule.beta2)
         eta = etas[step]
         key = np.uint32(next_u64(state) >> np.uint64(32))
         update(net.weight, net.grad, eta, rule.l1, np.sqrt(2 * eta * rule.temperature), key, table, rule.rewires)
         if rule.use_bias:
+            precondition(scratch.bias_grad, scratch.bias_moments, rule.optimizer, rule.momentum, rule.beta2)
             for j in range(net.level[1], bias.size):
                 bias[j] -= np.float32(eta) * scratch.bias_grad[j]
         if rule.rewires:

@@ -17,12 +17,16 @@ from .quantize import activation_format, weight_format
 _BLOCK = 64
 """Samples evaluated together."""
 
+N_MOMENTS = {"sgd": 0, "momentum": 1, "adam": 3}
+"""Values per connection that each optimizer keeps."""
+
 
 @dataclass(eq=False)
 class Model:
     """A chain of sparse layers with ReLU between them.
 
-    bias      : (n_neurons,) float32 real values, zero for inputs and where the network has none
+    bias      : (n_neurons,) float32 real values, zero for inputs and where the network has none; ``bias_moments``
+                (n, n_neurons) is the optimizer's state
     use_bias  : whether biases are trained
     x_format  : format of the input codes
     w_formats : per layer, None while training in float
@@ -35,10 +39,12 @@ class Model:
     w_formats: list[Format | None] = field(default_factory=list)
     y_formats: list[Format | None] = field(default_factory=list)
     bias: np.ndarray = field(init=False)
+    bias_moments: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         n_layers = len(self.sizes) - 1
         self.bias = np.zeros(sum(self.sizes), np.float32)
+        self.bias_moments = np.zeros((len(self.connections.moments), self.bias.size), np.float32)
         self.w_formats = self.w_formats or [None] * n_layers
         self.y_formats = self.y_formats or [None] * (n_layers - 1)
 
@@ -119,7 +125,9 @@ class Model:
 def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng: np.random.Generator) -> Model:
     """Untrained network of ``n_in`` inputs and ``n_classes`` logits. Raises ``ValueError`` for an impossible budget."""
     sizes = (n_in, *config.network.hidden, n_classes)
-    return Model(make_connections(make_partition(config.budget, sizes), rng), config.network.bias, x_format)
+    partition = make_partition(config.budget, sizes)
+    connections = make_connections(partition, rng, N_MOMENTS[config.training.optimizer])
+    return Model(connections, config.network.bias, x_format)
 
 
 def calibrate(model: Model, x: np.ndarray, weight_bits: int, activation_bits: int) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import netfile, reference
+from .augment import augment
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import Config, dump_config
+from .config import OPTIMIZERS, Config, TrainingConfig, dump_config
 from .data import Dataset
 from .deepr import as_groups
 from .epoch import Rule, Totals, make_scratch, run_steps
@@ -88,6 +89,8 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
     write_text(metrics, "".join(_as_line(m) for m in state.history))
     with _bar(config, progress) as report:
         for epoch in range(len(state.history), config.training.epochs):
+            if exhausted(state.history, config.training.patience):
+                break
             state.history.append(run_epoch(config, dataset, state, epoch))
             save_checkpoint(checkpoint, state.model, {"stream": state.stream}, _about(config, state))
             with open(metrics, "a", encoding="utf-8") as log:
@@ -96,6 +99,12 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
     net = freeze(state.model, dataset.class_labels, _provenance(config, dataset, state))
     netfile.save(net, run_dir / "net.safetensors")
     return TrainResult(net, integer_accuracy(net, dataset.x_test, dataset.y_test), state.history)
+
+
+def exhausted(history: list[EpochMetrics], patience: int) -> bool:
+    """Whether the last ``patience`` epochs brought no better validation accuracy than the ones before."""
+    scores = [m.val_accuracy for m in history if m.val_accuracy is not None and m.test_accuracy is not None]
+    return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
 
 
 def integer_accuracy(net: IntNet, x: np.ndarray, y: np.ndarray) -> float:
@@ -127,11 +136,13 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     if q.warmup_epochs <= epoch <= max(q.calibrate_epochs, q.warmup_epochs):
         calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
     order = state.rng.permutation(len(x))
-    eta = t.learning_rate * t.decay**epoch
-    totals = steps_of_an_epoch(config, model, x, y, order, eta, state.stream)
+    if config.augmentation.wanted:
+        x = deformed(config, dataset, x, state.rng)
+    etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
+    totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream)
     if not np.isfinite(totals.loss):
         raise ValueError(f"training diverged in epoch {epoch}, step {totals.steps}: the loss is not finite; lower "
-                         f"training.learning_rate (this epoch's is {eta:g})")
+                         f"training.learning_rate (it was {etas[totals.steps]:g} here)")
     model.connections.check()
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
@@ -142,16 +153,37 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
                         totals.active_max, totals.rewired, n_nonzero, round(time.perf_counter() - started, 3))
 
 
-def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, eta: float,
+def learning_rates(t: TrainingConfig, epoch: int, n_steps: int) -> np.ndarray:
+    """(n_steps,) float64 eta of every step of ``epoch``."""
+    done = epoch + np.arange(n_steps) / n_steps
+    eta = np.full(n_steps, t.learning_rate * t.decay**epoch)
+    if t.schedule == "cosine":
+        eta = t.learning_rate * (1 + np.cos(np.pi * done / t.epochs)) / 2
+    return eta * np.minimum(1, (done + 1 / n_steps) / t.warmup) if t.warmup else eta
+
+
+def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``x`` with every image deformed anew. Raises ``ValueError`` for data that are no images of bytes."""
+    a, shape = config.augmentation, dataset.sample_shape
+    if len(shape) != 2 or x.dtype != np.uint8:
+        raise ValueError(f"augmentation: needs images of uint8 pixels, data {dataset.name} has samples of shape "
+                         f"{shape} and type {x.dtype}")
+    out = np.empty_like(x)
+    augment(x.reshape(-1, *shape), np.arange(len(x)), out.reshape(-1, *shape), a.shift, a.rotation, a.scale, a.elastic,
+            seed_state(rng))
+    return out
+
+
+def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,
                       stream: np.ndarray) -> Totals:
     """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
     active = c.group_counts()
-    n_steps = -(-len(order) // t.batch_size)
+    scratch = make_scratch(model.sizes, c.n_connections, t.batch_size, model.bias_moments)
     steps, top = model.scales()
     totals = run_steps(model.arrays, as_groups(c.partition, active), model.values, model.bias, steps, top,
-                       make_scratch(model.sizes, c.n_connections, t.batch_size), _rule(config, model),
-                       np.full(n_steps, eta), np.ascontiguousarray(x), y, order, t.batch_size, stream, NORMAL_TABLE)
+                       scratch, _rule(config, model), etas, np.ascontiguousarray(x), y, order, t.batch_size, stream,
+                       NORMAL_TABLE)
     k = c.partition.n_connections
     assert totals.active_min == totals.active_max == k, f"{totals.active_min}..{totals.active_max} active, not {k}"
     return totals
@@ -160,8 +192,8 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
 def _rule(config: Config, model: Model) -> Rule:
     rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
     t = config.training
-    return Rule(t.l1, t.temperature, 0.0, t.method == "deep_r", model.use_bias, model.quantized,
-                np.array(rows, np.float32))
+    return Rule(t.l1, t.temperature, t.label_smoothing, OPTIMIZERS.index(t.optimizer), t.momentum, t.beta2,
+                t.method == "deep_r", model.use_bias, model.quantized, np.array(rows, np.float32))
 
 
 def _about(config: Config, state: TrainState) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.random_models import random_model
 def kernel_gradients(model, x, labels, n_batch, smoothing=0.0):
     """One step's loss, logits and gradients from the kernels, columns padded as in training."""
     net = model.arrays
-    scratch = make_scratch(model.sizes, model.connections.n_connections, n_batch)
+    scratch = make_scratch(model.sizes, model.connections.n_connections, n_batch, model.bias_moments)
     steps, top = model.scales()
     order = np.arange(len(labels))
     load_batch(x, order, scratch.act)

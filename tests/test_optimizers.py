@@ -1,0 +1,103 @@
+"""Optimizers against their textbook form, schedules, augmentation, early stopping."""
+
+import numpy as np
+import pytest
+
+from deepr_hw import data
+from deepr_hw.augment import augment
+from deepr_hw.config import TrainingConfig, load_config
+from deepr_hw.deepr import ADAM, MOMENTUM, SGD, precondition
+from deepr_hw.noise import seed_state
+from deepr_hw.train import EpochMetrics, deformed, exhausted, learning_rates, train
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
+
+
+def test_momentum_and_adam_are_the_textbook_ones():
+    rng = np.random.default_rng(0)
+    moments, m, v, mean = np.zeros((3, 50), np.float32), np.zeros(50), np.zeros(50), np.zeros(50)
+    for step in range(1, 20):
+        grad = rng.standard_normal(50).astype(np.float32)
+        m, mean = 0.9 * m + grad, 0.9 * mean + 0.1 * grad
+        v = 0.99 * v + 0.01 * grad.astype(float) ** 2
+        for optimizer, expected in ((SGD, grad), (ADAM, mean / np.sqrt(v / (1 - 0.99**step)))):
+            direction = grad.copy()
+            precondition(direction, moments, optimizer, 0.9, 0.99)
+            np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-5)
+    moments, m = np.zeros((1, 50), np.float32), np.zeros(50)
+    for _ in range(5):
+        grad = rng.standard_normal(50).astype(np.float32)
+        m = 0.9 * m + grad
+        precondition(grad, moments, MOMENTUM, 0.9, 0.99)
+        np.testing.assert_allclose(grad, m, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_digits_are_learnt_with(optimizer, tmp_path):
+    rate = {"momentum": 0.03, "adam": 0.005}[optimizer]
+    config = load_config("digits", [f"training.optimizer={optimizer}", f"training.learning_rate={rate}",
+                                    "training.epochs=30", "training.schedule=cosine", "network.bias=true",
+                                    "training.label_smoothing=0.05"])
+    result = train(config, data.load("digits"), tmp_path, progress=lambda *_: None)
+    assert result.test_accuracy > 0.95
+    assert {m.active_min for m in result.history} == {m.active_max for m in result.history} == {1000}
+
+
+def test_schedules():
+    t = TrainingConfig(epochs=4, learning_rate=1.0, decay=0.5)
+    np.testing.assert_allclose(learning_rates(t, 2, 3), 0.25)
+    t = TrainingConfig(epochs=4, learning_rate=1.0, decay=0.5, schedule="cosine", warmup=1)
+    whole = np.concatenate([learning_rates(t, epoch, 100) for epoch in range(4)])
+    assert (np.diff(whole[:50]) > 0).all()
+    assert (np.diff(whole[100:]) < 0).all()
+    assert 0 < whole[0] < 0.02
+    assert whole[-1] < 0.001
+    assert whole[200] == pytest.approx(0.5)
+
+
+def test_no_deformation_is_the_identity():
+    out = np.zeros_like(IMAGES)
+    augment(IMAGES, np.arange(20), out, 0.0, 0.0, 0.0, 0.0, seed_state(np.random.default_rng(0)))
+    np.testing.assert_array_equal(out, IMAGES)
+
+
+def test_a_shift_moves_and_a_turn_turns():
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 4:8, 10:14] = 200
+    centre = []
+    for seed in range(200):
+        out = np.zeros_like(image)
+        augment(image, np.arange(1), out, 3.0, 0.0, 0.0, 0.0, seed_state(np.random.default_rng(seed)))
+        weight = out[0] / out.sum()
+        centre.append([(weight.sum(axis=1) * np.arange(28)).sum(), (weight.sum(axis=0) * np.arange(28)).sum()])
+        assert int(out.sum()) == pytest.approx(int(image.sum()), rel=0.02)
+    offset = np.array(centre) - (5.5, 11.5)
+    assert np.abs(offset).max() < 3.05
+    assert np.abs(offset.mean(axis=0)).max() < 0.5
+    assert (offset.std(axis=0) > 1.3).all()
+    out = np.zeros_like(image)
+    augment(image, np.arange(1), out, 0.0, 30.0, 0.1, 1.0, seed_state(np.random.default_rng(1)))
+    assert out.any()
+    assert (out != image).any()
+
+
+def test_augmentation_refuses_what_is_no_image():
+    config = load_config("digits", ["augmentation.shift=1"])
+    digits = data.load("digits")
+    assert (deformed(config, digits, digits.x_train, np.random.default_rng(0)) != digits.x_train).any()
+    flat = data.make_dataset("flat", digits.x_train, digits.y_train, digits.x_test, digits.y_test)
+    with pytest.raises(ValueError, match="augmentation: needs images"):
+        deformed(config, flat, flat.x_train, np.random.default_rng(0))
+
+
+def test_patience():
+    history = [EpochMetrics(i, 0, 0, score, 0.5, 1, 1, 0, 1, 0) for i, score in enumerate((0.5, 0.9, 0.8, 0.9))]
+    assert exhausted(history, 2)
+    assert not exhausted(history, 3)
+    assert not exhausted(history, 0)
+    assert not exhausted(history, 4)
+
+
+def test_training_stops_early(tmp_path):
+    config = load_config("digits", ["training.epochs=60", "training.patience=3", "data.validation=200"])
+    assert len(train(config, data.load("digits"), tmp_path, progress=lambda *_: None).history) < 60
