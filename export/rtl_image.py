@@ -1,0 +1,194 @@
+"""A network as the words of the engine's load port, as hex files with a manifest, and back to its connections.
+
+One 32-bit word per slot, bias and layer descriptor; formats in ``rtl/README.md`` (memory map).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import make_folder, write_text
+from ..ir import IntNet
+from .rtl_geometry import Geometry
+from .rtl_schedule import Schedule, engine_shift, required_geometry, rounding_half, schedule
+
+SLOT, BIAS, LAYER, FRAME = range(4)
+"""Regions of the load port."""
+SCHEMA = 1
+_ADDRESS_BITS = 22
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """What the engine's memories hold for one network.
+
+    slots    : (lanes, n_rows) uint32, ``{last, mac, weight[7:0], address[21:0]}``
+    biases   : (lanes, n_ends) uint32, two's complement, the half of the rounding included
+    layers   : (n_layers,) uint32 descriptors
+    frame    : (2,) uint32, words per input frame - 1 and logits per frame - 1
+    location : for each layer but the last, (n_out,) int64 byte address of each output, -1 where nobody reads it
+    """
+
+    geometry: Geometry
+    plan: Schedule
+    slots: np.ndarray
+    biases: np.ndarray
+    layers: np.ndarray
+    frame: np.ndarray
+    location: tuple[np.ndarray, ...]
+
+    @property
+    def writes(self) -> list[tuple[int, int]]:
+        """(address, data) of every write to the load port, in an order that any engine takes."""
+        out = [(FRAME << 20 | i, int(word)) for i, word in enumerate(self.frame)]
+        for region, table in ((SLOT, self.slots), (BIAS, self.biases)):
+            for lane, column in enumerate(table):
+                out += [(region << 20 | lane << 16 | i, int(word)) for i, word in enumerate(column)]
+        return out + [(LAYER << 20 | i, int(word)) for i, word in enumerate(self.layers)]
+
+
+def activation_words(geometry: Geometry, in_words: int, n_words: int) -> np.ndarray:
+    """(n_words,) word addresses that the lanes write, in order: what the two input buffers leave free."""
+    half = geometry.words // 2
+    free = np.concatenate([np.arange(in_words, half), np.arange(half + in_words, geometry.words)])
+    if n_words > free.size:
+        raise ValueError(f"words = {geometry.words}: the network needs {2 * in_words + n_words} activation words")
+    return free[:n_words]
+
+
+def build(net: IntNet, lanes: int, geometry: Geometry | None = None) -> Image:
+    """The image of ``net`` for ``geometry`` (default: the smallest that holds it).
+
+    Raises ``ValueError`` when the network does not fit.
+    """
+    plan = schedule(net, lanes)
+    need = required_geometry(net, plan)
+    geometry = geometry or need
+    _check_fit(geometry, need)
+    words = activation_words(geometry, plan.in_words, plan.n_words)
+    location = [np.arange(net.layers[0].n_in)]
+    slots, biases = np.zeros((lanes, plan.n_rows), np.uint32), np.zeros((lanes, plan.n_ends), np.int64)
+    n_written = n_ends = 0
+    for i, (layer, part) in enumerate(zip(net.layers, plan.layers, strict=True)):
+        ends = sorted({job.end for job in part.jobs})
+        nth = {row: k for k, row in enumerate(ends)}
+        here = np.full(layer.n_out, -1, np.int64)
+        for job in part.jobs:
+            weight = layer.weight[job.connections].astype(np.int64) & 0xFF
+            address = location[-1][layer.in_idx[job.connections]]
+            slots[job.lane, job.rows] = 1 << 30 | weight << _ADDRESS_BITS | address
+            slots[job.lane, job.end] |= np.uint32(1 << 31)
+            bias = 0 if layer.bias is None else int(layer.bias[job.output])
+            biases[job.lane, n_ends + nth[job.end]] = bias + rounding_half(layer)
+            if i + 1 < len(net.layers):
+                here[job.output] = words[n_written + nth[job.end]] * lanes + job.lane
+        location.append(here)
+        n_ends += len(ends)
+        n_written += len(ends)
+    layers = [_descriptor(net, i, part.last_row) for i, part in enumerate(plan.layers)]
+    return Image(geometry, plan, slots, biases.astype(np.uint32), np.array(layers, np.uint32),
+                 np.array([plan.in_words - 1, net.n_out - 1], np.uint32), tuple(location[1:-1]))
+
+
+def _check_fit(geometry: Geometry, need: Geometry) -> None:
+    if geometry.lanes != need.lanes:
+        raise ValueError(f"the image has {need.lanes} lanes, the engine {geometry.lanes}")
+    for name in ("rows", "words", "bias_words", "layers", "classes", "acc_bits"):
+        if getattr(geometry, name) < getattr(need, name):
+            raise ValueError(f"{name} = {getattr(geometry, name)}: the network needs {getattr(need, name)}")
+
+
+def _descriptor(net: IntNet, i: int, last_row: int) -> int:
+    """Layer descriptor ``{final, reads_input, x_signed, y_signed, y_bits-1 [2:0], shift [4:0], last_row [15:0]}``."""
+    layer, final = net.layers[i], i == len(net.layers) - 1
+    word = final << 27 | (i == 0) << 26 | layer.x_format.signed << 25 | last_row
+    if layer.y_format is not None:
+        magnitude = layer.y_format.bits - layer.y_format.signed
+        word |= layer.y_format.signed << 24 | (magnitude - 1) << 21 | engine_shift(layer) << 16
+    return word
+
+
+def decode(image: Image) -> list[list[tuple[int, int, int]]]:
+    """The connections (output, input, weight) that the engine will walk, per layer, from the words alone.
+
+    An independent reading of the image: it walks rows and lanes as the hardware does and knows of the network only
+    where its hidden outputs lie (``location``).
+    """
+    lanes, found, first_row, n_end = image.geometry.lanes, [], 0, 0
+    free = activation_words(image.geometry, int(image.frame[0]) + 1, image.plan.n_words)
+    open_slots: list[list[tuple[int, int]]] = [[] for _ in range(lanes)]
+    inputs: dict[int, int] | None = None
+    for i, word in enumerate(image.layers):
+        final, last_row = int(word) >> 27 & 1, int(word) & 0xFFFF
+        outputs = {} if final else {int(a): o for o, a in enumerate(image.location[i]) if a >= 0}
+        layer: list[tuple[int, int, int]] = []
+        n_logit = [0] * lanes
+        for row in range(first_row, last_row + 1):
+            ended = False
+            for lane in range(lanes):
+                slot = int(image.slots[lane, row])
+                if slot >> 30 & 1:
+                    weight = (slot >> _ADDRESS_BITS & 0xFF ^ 0x80) - 0x80
+                    open_slots[lane].append((slot & (1 << _ADDRESS_BITS) - 1, weight))
+                if slot >> 31:
+                    ended = True
+                    output = lane + lanes * n_logit[lane] if final else outputs[int(free[n_end]) * lanes + lane]
+                    n_logit[lane] += 1
+                    layer += [(output, a if inputs is None else inputs[a], w) for a, w in open_slots[lane]]
+                    open_slots[lane] = []
+            n_end += ended
+        found.append(sorted(layer))
+        inputs, first_row = outputs, last_row + 1
+    if any(open_slots):
+        raise ValueError("the image ends within an output")
+    return found
+
+
+def manifest(image: Image, net: IntNet) -> dict[str, Any]:
+    """What a reader of the files must know, as JSON."""
+    plan = image.plan
+    return {
+        "schema": SCHEMA,
+        "parameters": image.geometry.parameters,
+        "n_connections": net.n_connections,
+        "n_slots": int((image.slots >> 30 & 1).sum()),
+        "cycles_per_sample": plan.interval,
+        "latency": plan.latency,
+        "utilization": plan.utilization,
+        "input": {"bytes": net.layers[0].n_in, "words": plan.in_words, "signed": net.x_format.signed},
+        "logits": {"number": net.n_out, "frac": net.logit_frac},
+        "layers": [{"first_row": part.first_row, "last_row": part.last_row, "connections": layer.n_connections,
+                    "outputs": layer.n_out} for part, layer in zip(plan.layers, net.layers, strict=True)],
+        "class_labels": list(net.class_labels),
+    }
+
+
+def write(image: Image, net: IntNet, folder: Path) -> dict[str, Path]:
+    """Write ``slots_<lane>.hex``, ``bias_<lane>.hex``, ``layers.hex``, ``load.txt`` and ``manifest.json``.
+
+    Hex files: one 32-bit word per line, as ``$readmemh`` takes them. ``load.txt``: one ``address data`` per line for
+    the load port. Returns the paths by name. Raises ``OSError`` when the folder can't be written.
+    """
+    folder = make_folder(folder)
+    texts = {f"slots_{lane}.hex": _hex(column) for lane, column in enumerate(image.slots)}
+    texts |= {f"bias_{lane}.hex": _hex(column) for lane, column in enumerate(image.biases)}
+    texts["layers.hex"] = _hex(image.layers)
+    texts["load.txt"] = "".join(f"{address:06x} {data:08x}\n" for address, data in image.writes)
+    texts["manifest.json"] = json.dumps(manifest(image, net), indent=1) + "\n"
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return {name: folder / name for name in texts}
+
+
+def _hex(words: np.ndarray) -> str:
+    return "".join(f"{int(word):08x}\n" for word in words)
+
+
+def export(net: IntNet, out_dir: Path, lanes: int = 8) -> dict[str, Any]:
+    """Write the image of ``net`` for an engine of ``lanes`` lanes; returns the manifest and the file names."""
+    image = build(net, lanes)
+    files = write(image, net, Path(out_dir))
+    return manifest(image, net) | {"files": sorted(files)}

@@ -1,0 +1,54 @@
+"""What the engine does with an image, row by row, in plain integers: the oracle of the schedule's rules."""
+
+import numpy as np
+
+from .rtl_geometry import WRITE_TO_READ
+from .rtl_image import Image, activation_words
+
+
+def run(image: Image, x: np.ndarray) -> np.ndarray:
+    """(n_out,) int64 logits of one sample ``x`` (codes, flat), walking rows and lanes as the hardware does.
+
+    Raises ``ValueError`` where a slot reads a byte before it is there, in the words of the schedule's rules.
+    """
+    lanes, words = image.geometry.lanes, activation_words(image.geometry, int(image.frame[0]) + 1, image.plan.n_words)
+    # byte address -> (byte, row in which its output ended)
+    memory = {i: (int(code) & 0xFF, -WRITE_TO_READ) for i, code in enumerate(x)}
+    acc, logits = [0] * lanes, [0] * (int(image.frame[1]) + 1)
+    n_logit, n_end, first_row = [0] * lanes, 0, 0
+    for word in map(int, image.layers):
+        last_row, shift, final = word & 0xFFFF, word >> 16 & 31, word >> 27
+        for row in range(first_row, last_row + 1):
+            ended = False
+            for lane in range(lanes):
+                slot = int(image.slots[lane, row])
+                if slot >> 30 & 1:
+                    byte, end = memory.get(slot & 0x3FFFFF, (0, row))
+                    if row < end + WRITE_TO_READ:
+                        raise ValueError(f"row {row}, lane {lane}: reads byte {slot & 0x3FFFFF} too early")
+                    acc[lane] += _signed(byte) * _signed(slot >> 22) if word >> 25 & 1 else byte * _signed(slot >> 22)
+                if not slot >> 31:
+                    continue
+                ended, total = True, acc[lane] + (int(image.biases[lane, n_end]) + (1 << 31)) % (1 << 32) - (1 << 31)
+                acc[lane] = 0
+                if final:
+                    logits[lane + lanes * n_logit[lane]] = total
+                    n_logit[lane] += 1
+                else:
+                    code = _requantize(total, shift, 1 + (word >> 21 & 7), bool(word >> 24 & 1))
+                    memory[int(words[n_end]) * lanes + lane] = (code & 0xFF, row)
+            n_end += ended
+        first_row = last_row + 1
+    return np.array(logits)
+
+
+def _signed(byte: int) -> int:
+    return (byte & 0xFF ^ 0x80) - 0x80
+
+
+def _requantize(total: int, shift: int, bits: int, signed: bool) -> int:
+    """As ``deepr_requantize`` does it: the half is in ``total``, a tie shows as a sum that drops only zeros."""
+    q = total >> shift
+    if shift and total % (1 << shift) == 0:
+        q &= ~1
+    return min(max(q, -(1 << bits) if signed else 0), (1 << bits) - 1)

@@ -1,0 +1,1 @@
+"""The engine in hand-written SystemVerilog; see README.md."""

@@ -1,0 +1,24 @@
+// Index of the largest value of a frame, ties to the lowest index.
+//
+// Latency: index_o is valid in the cycle after the frame's last value and until the next frame's first one.
+module deepr_argmax #(
+  parameter int ValueBits = 32,
+  parameter int IndexBits = 8
+) (
+  input  logic                        clk_i,
+  input  logic                        valid_i,
+  input  logic [IndexBits-1:0]        index_i,
+  input  logic signed [ValueBits-1:0] value_i,
+  output logic [IndexBits-1:0]        index_o
+);
+
+  logic signed [ValueBits-1:0] best_q;
+
+  always_ff @(posedge clk_i) begin
+    if (valid_i && (index_i == '0 || value_i > best_q)) begin
+      best_q <= value_i;
+      index_o <= index_i;
+    end
+  end
+
+endmodule

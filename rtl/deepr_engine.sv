@@ -1,0 +1,188 @@
+// The engine: walks K connections, spread over the slots of Lanes lanes, once per sample.
+//
+// Law, architecture, memory map, cycle formula: README.md. Streams: valid never waits for ready.
+// Input:  frames of Lanes bytes per beat, byte i of the sample in beat i / Lanes, byte i % Lanes.
+// Output: frames of one logit per beat, in class order; m_class_o is the class with the largest logit.
+// Errors: error_o pulses, {misplaced, overrun, load while running, load out of range, long frame, short frame}.
+module deepr_engine #(
+  parameter int Lanes = 8,
+  parameter int Rows = 512,
+  parameter int Words = 512,
+  parameter int BiasWords = 256,
+  parameter int Layers = 8,
+  parameter int Classes = 16,
+  parameter int AccBits = 32,
+  parameter int Banks = 2
+) (
+  input  logic                       clk_i,
+  input  logic                       rst_ni,
+  input  logic                       enable_i,
+  input  logic                       clear_i,
+  input  logic                       swap_i,
+  output logic                       swapping_o,
+  output logic                       bank_o,
+  // load port
+  input  logic                       load_valid_i,
+  output logic                       load_ready_o,
+  input  logic [23:0]                load_addr_i,
+  input  logic [31:0]                load_data_i,
+  // samples
+  input  logic                       s_valid_i,
+  output logic                       s_ready_o,
+  input  logic                       s_last_i,
+  input  logic [8*Lanes-1:0]         s_data_i,
+  // logits
+  output logic                       m_valid_o,
+  input  logic                       m_ready_i,
+  output logic                       m_last_o,
+  output logic [31:0]                m_data_o,
+  output logic [$clog2(Classes)-1:0] m_class_o,
+  // status
+  output logic                       busy_o,
+  output logic [5:0]                 error_o,
+  output logic [31:0]                samples_o,
+  output logic [31:0]                cycles_o,
+  output logic [31:0]                stalls_o,
+  output logic [31:0]                macs_o
+);
+
+  localparam int RowBits = $clog2(Rows), WordBits = $clog2(Words), BiasBits = $clog2(BiasWords);
+  localparam int AddrBits = WordBits + $clog2(Lanes);
+
+  deepr_require #(
+    .Ok(Lanes == 1 || Lanes == 2 || Lanes == 4 || Lanes == 8 || Lanes == 16),
+    .Message("deepr_engine: Lanes must be 1, 2, 4, 8 or 16")
+  ) u_lanes_ok ();
+  deepr_require #(
+    .Ok(Rows <= 65536 && BiasWords <= 65536 && AddrBits <= 22 && Classes >= 2 && Classes >= Lanes),
+    .Message("deepr_engine: Rows, BiasWords at most 65536, Lanes * Words at most 2**22, Classes at least 2 and Lanes")
+  ) u_sizes_ok ();
+
+  // Load port
+  logic [Lanes-1:0]           slot_we, bias_we;
+  logic                       layer_we;
+  logic [RowBits-1:0]         load_row;
+  logic [BiasBits-1:0]        load_word;
+  logic [$clog2(Layers)-1:0]  load_index;
+  logic [AddrBits+9:0]        load_slot;
+  logic [AccBits-1:0]         load_bias;
+  logic [RowBits+11:0]        load_layer;
+  logic [WordBits-2:0]        last_word;
+  logic [$clog2(Classes)-1:0] last_class;
+  logic                       settled;
+
+  deepr_load #(
+    .Lanes(Lanes), .Rows(Rows), .Words(Words), .BiasWords(BiasWords), .Layers(Layers), .Classes(Classes),
+    .AccBits(AccBits), .Banks(Banks)
+  ) u_load (
+    .clk_i, .rst_ni, .idle_i(!enable_i && !busy_o), .swapping_i(swapping_o || !settled),
+    .valid_i(load_valid_i), .ready_o(load_ready_o), .addr_i(load_addr_i), .data_i(load_data_i),
+    .slot_we_o(slot_we), .bias_we_o(bias_we), .layer_we_o(layer_we), .row_o(load_row), .word_o(load_word),
+    .index_o(load_index), .slot_o(load_slot), .bias_o(load_bias), .layer_o(load_layer), .last_word_o(last_word), .last_class_o(last_class),
+    .range_o(error_o[2]), .busy_o(error_o[3])
+  );
+
+  // Input, rows; what travels with a row is indexed by its stage
+  logic                full, buffer, start, free, done, act_we, frame_we, running, ending_s0;
+  logic [WordBits-1:0] frame_waddr, act_waddr;
+  logic [RowBits-1:0]  row;
+  logic [11:0]         layer_s0;
+  deepr_input #(.Words(Words)) u_input (
+    .clk_i, .rst_ni, .enable_i, .last_word_i(last_word), .hold_i(act_we), .start_i(start), .release_i(free),
+    .full_o(full), .buffer_o(buffer), .valid_i(s_valid_i), .ready_o(s_ready_o), .last_i(s_last_i),
+    .we_o(frame_we), .waddr_o(frame_waddr), .short_o(error_o[0]), .long_o(error_o[1])
+  );
+
+  logic [$clog2(Banks*Layers)-1:0] layer_waddr;
+
+  deepr_sequencer #(.Rows(Rows), .Layers(Layers), .Banks(Banks)) u_sequencer (
+    .clk_i, .rst_ni, .enable_i, .swap_i, .swapping_o, .bank_o,
+    .we_i(layer_we), .waddr_i(layer_waddr), .wdata_i(load_layer),
+    .full_i(full), .done_i(done), .start_o(start), .release_o(free),
+    .valid_o(running), .row_o(row), .end_o(ending_s0), .layer_o(layer_s0), .overrun_o(error_o[4])
+  );
+
+  logic [Lanes-1:0]              last_s2, mac_s2, last_s7;
+  logic [Lanes-1:0][AccBits-1:0] t_s7;
+  logic [8*Lanes-1:0]            y_s10, act_wdata;
+  logic [BiasBits-1:0]           bias_addr;
+
+  logic       valid_s1, flip_s1, xsigned_s3, valid_s3, end_s3, any_last_s3, bank_s4;
+  logic       final_s7, end_s7, valid_s10, end_s10;
+  logic [8:0] requantize_s7;
+
+  deepr_stages u_stages (
+    .clk_i, .rst_ni, .valid_s0_i(running), .end_s0_i(ending_s0), .bank_s0_i(bank_o), .final_s0_i(layer_s0[11]),
+    .flip_s0_i(buffer && layer_s0[10]), .xsigned_s0_i(layer_s0[9]), .requantize_s0_i(layer_s0[8:0]),
+    .any_last_s2_i(|last_s2), .busy_o, .settled_o(settled), .valid_s1_o(valid_s1),
+    .flip_s1_o(flip_s1), .xsigned_s3_o(xsigned_s3), .valid_s3_o(valid_s3), .end_s3_o(end_s3),
+    .any_last_s3_o(any_last_s3), .bank_s4_o(bank_s4), .final_s7_o(final_s7), .end_s7_o(end_s7),
+    .requantize_s7_o(requantize_s7), .valid_s10_o(valid_s10), .end_s10_o(end_s10), .write_s10_o(act_we)
+  );
+
+  deepr_writeback #(.Words(Words), .BiasWords(BiasWords)) u_writeback (
+    .clk_i, .last_word_i(last_word),
+    .valid_s3_i(valid_s3), .end_s3_i(end_s3), .any_last_s3_i(any_last_s3), .bias_addr_s4_o(bias_addr),
+    .valid_s10_i(valid_s10), .end_s10_i(end_s10), .we_s10_i(act_we), .waddr_s10_o(act_waddr)
+  );
+
+  assign act_wdata = act_we ? y_s10 : s_data_i;
+
+  // Lanes; with two banks the bank is the top address bit, and the load port writes the one that is not running
+  localparam int RowDepth = Banks * Rows, BiasDepth = Banks * BiasWords;
+  logic [$clog2(RowDepth)-1:0]  slot_raddr, slot_waddr;
+  logic [$clog2(BiasDepth)-1:0] bias_raddr, bias_waddr;
+
+  if (Banks == 2) begin : gen_two_banks
+    assign slot_raddr = {bank_o, row};
+    assign slot_waddr = {!bank_o, load_row};
+    assign bias_raddr = {bank_s4, bias_addr};
+    assign bias_waddr = {!bank_o, load_word};
+    assign layer_waddr = {!bank_o, load_index};
+  end else begin : gen_one_bank
+    logic unused_bank;
+    assign unused_bank = bank_s4;
+    assign slot_raddr = row;
+    assign slot_waddr = load_row;
+    assign bias_raddr = bias_addr;
+    assign bias_waddr = load_word;
+    assign layer_waddr = load_index;
+  end
+
+  for (genvar l = 0; l < Lanes; l++) begin : gen_lane
+    deepr_lane #(
+      .Lanes(Lanes), .RowDepth(RowDepth), .Words(Words), .BiasDepth(BiasDepth), .AccBits(AccBits)
+    ) u_lane (
+      .clk_i, .rst_ni,
+      .slot_we_i(slot_we[l]), .slot_waddr_i(slot_waddr), .slot_wdata_i(load_slot),
+      .bias_we_i(bias_we[l]), .bias_waddr_i(bias_waddr), .bias_wdata_i(load_bias),
+      .act_we_i(act_we || frame_we), .act_waddr_i(act_we ? act_waddr : frame_waddr), .act_wdata_i(act_wdata),
+      .row_i(slot_raddr), .valid_i(valid_s1), .flip_i(flip_s1), .xsigned_i(xsigned_s3),
+      .biasaddr_i(bias_raddr), .shift_i(requantize_s7[4:0]), .ysigned_i(requantize_s7[8]), .ybits_i(requantize_s7[7:5]),
+      .last_s2_o(last_s2[l]), .mac_s2_o(mac_s2[l]), .last_s7_o(last_s7[l]), .t_o(t_s7[l]), .y_o(y_s10[8*l+:8])
+    );
+  end
+
+  // Logits
+  logic                       logit_valid, logit_last;
+  logic [$clog2(Classes)-1:0] logit_class;
+  logic [AccBits-1:0]         logit;
+
+  deepr_collect #(.Lanes(Lanes), .Classes(Classes), .AccBits(AccBits)) u_collect (
+    .clk_i, .rst_ni, .last_class_i(last_class), .final_i(final_s7), .end_i(end_s7),
+    .last_i(last_s7), .t_i(t_s7), .valid_o(logit_valid), .last_o(logit_last), .class_o(logit_class),
+    .logit_o(logit), .misplaced_o(error_o[5])
+  );
+
+  deepr_logits #(.Classes(Classes), .AccBits(AccBits)) u_logits (
+    .clk_i, .rst_ni, .last_class_i(last_class), .valid_i(logit_valid), .last_i(logit_last),
+    .class_i(logit_class), .logit_i(logit), .done_o(done),
+    .m_valid_o, .m_ready_i, .m_last_o, .m_data_o, .m_class_o
+  );
+
+  deepr_counters #(.Lanes(Lanes)) u_counters (
+    .clk_i, .rst_ni, .clear_i, .enable_i, .running_i(running), .sample_i(done), .mac_i(mac_s2),
+    .samples_o, .cycles_o, .stalls_o, .macs_o
+  );
+
+endmodule

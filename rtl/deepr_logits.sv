@@ -1,0 +1,68 @@
+// Keeps the logits of two samples and streams them out in class order, the winning class beside them.
+//
+// A frame is last_class_i + 1 beats, m_last_o on the final one; m_class_o holds for the whole frame.
+// At most two frames may be on their way (the sequencer counts); done_o tells that one has left.
+// Latency: the first beat is offered 3 cycles after the last logit came in.
+module deepr_logits #(
+  parameter int Classes = 16,
+  parameter int AccBits = 32
+) (
+  input  logic                       clk_i,
+  input  logic                       rst_ni,
+  input  logic [$clog2(Classes)-1:0] last_class_i,
+  input  logic                       valid_i,
+  input  logic                       last_i,
+  input  logic [$clog2(Classes)-1:0] class_i,
+  input  logic [AccBits-1:0]         logit_i,
+  output logic                       done_o,
+  output logic                       m_valid_o,
+  input  logic                       m_ready_i,
+  output logic                       m_last_o,
+  output logic [31:0]                m_data_o,
+  output logic [$clog2(Classes)-1:0] m_class_o
+);
+
+  localparam int ClassBits = $clog2(Classes);
+
+  logic [1:0][ClassBits-1:0] winner_q;
+  logic [ClassBits-1:0]      winner, beat_q, beat_d;
+  logic [1:0]                frames_q, frames_d;
+  logic                      write_q, read_q, read_d, commit_q, valid_q, fire;
+  logic [AccBits-1:0]        logit;
+
+  deepr_argmax #(.ValueBits(AccBits), .IndexBits(ClassBits)) u_argmax (
+    .clk_i, .valid_i, .index_i(class_i), .value_i(logit_i), .index_o(winner)
+  );
+
+  deepr_ram #(.Width(AccBits), .Depth(2 * Classes)) u_store (
+    .clk_i, .we_i(valid_i), .waddr_i({write_q, class_i}), .wdata_i(logit_i),
+    .raddr_i({read_d, beat_d}), .rdata_o(logit)
+  );
+
+  // The store is read one cycle ahead: rdata is always the beat on offer.
+  assign fire = valid_q && m_ready_i;
+  assign beat_d = !fire ? beat_q : m_last_o ? '0 : beat_q + 1'b1;
+  assign read_d = read_q ^ done_o;
+  assign frames_d = frames_q + {1'b0, commit_q} - {1'b0, done_o};
+
+  assign done_o = fire && m_last_o;
+  assign m_valid_o = valid_q;
+  assign m_last_o = beat_q == last_class_i;
+  assign m_data_o = 32'($signed(logit));
+  assign m_class_o = winner_q[read_q];
+
+  always_ff @(posedge clk_i) begin
+    if (commit_q) winner_q[!write_q] <= winner;
+    if (!rst_ni) begin
+      {write_q, read_q, commit_q, valid_q, beat_q, frames_q} <= '0;
+    end else begin
+      commit_q <= valid_i && last_i;
+      write_q <= write_q ^ (valid_i && last_i);
+      beat_q <= beat_d;
+      read_q <= read_d;
+      frames_q <= frames_d;
+      valid_q <= frames_d != '0;
+    end
+  end
+
+endmodule

@@ -1,0 +1,29 @@
+// Memory with one write port and one read port; the read takes one cycle.
+//
+// Law:     rdata_o in cycle t+1 is word raddr_i of cycle t, as it was before a write in that same cycle.
+// Latency: 1 cycle. No reset: a word has no value before it is written.
+module deepr_ram #(
+  parameter int Width = 32,
+  parameter int Depth = 512
+) (
+  input  logic                     clk_i,
+  input  logic                     we_i,
+  input  logic [$clog2(Depth)-1:0] waddr_i,
+  input  logic [Width-1:0]         wdata_i,
+  input  logic [$clog2(Depth)-1:0] raddr_i,
+  output logic [Width-1:0]         rdata_o
+);
+
+  deepr_require #(
+    .Ok(Depth >= 2 && Depth == 1 << $clog2(Depth)),
+    .Message("deepr_ram: Depth must be a power of two, at least 2")
+  ) u_depth ();
+
+  logic [Width-1:0] mem [Depth];
+
+  always_ff @(posedge clk_i) begin
+    if (we_i) mem[waddr_i] <= wdata_i;
+    rdata_o <= mem[raddr_i];
+  end
+
+endmodule

@@ -1,0 +1,109 @@
+"""Runs an ``IntNet`` on the RTL engine in a simulator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import reference
+from ..engines import EngineRun
+from ..export import rtl_image
+from ..export.rtl_geometry import Geometry
+from ..export.rtl_schedule import required_geometry, schedule
+from ..files import make_folder, write_text
+from ..ir import IntNet
+from . import runner
+
+_PLAYER = Path(__file__).resolve().parent / "deepr_player.sv"
+
+
+@dataclass(frozen=True)
+class PlayerRun:
+    """What the player wrote.
+
+    logits : (n, n_out) int32;  winner : (n,) class that the engine names
+    taken  : (n,) cycle of each frame's last input beat;  first, done : (n,) of its first and last output beat
+    samples, cycles, stalls, macs : the engine's own counters
+    """
+
+    logits: np.ndarray
+    winner: np.ndarray
+    taken: np.ndarray
+    first: np.ndarray
+    done: np.ndarray
+    samples: int
+    cycles: int
+    stalls: int
+    macs: int
+
+
+def common_geometry(net: IntNet, lanes: int) -> Geometry:
+    """An engine that holds ``net`` and most networks of its size, so that one build serves many networks."""
+    need = required_geometry(net, schedule(net, lanes))
+    return Geometry(lanes, max(need.rows, 8192 // lanes), max(need.words, 2048 // lanes),
+                    max(need.bias_words, 1024 // lanes), max(need.layers, 8), max(need.classes, 64), 32)
+
+
+def input_words(x: np.ndarray, lanes: int) -> np.ndarray:
+    """(n, in_words, lanes) uint8: byte i of a sample is byte ``i % lanes`` of word ``i // lanes``."""
+    codes = np.ascontiguousarray(x).reshape(len(x), -1).astype(np.int64).astype(np.uint8)
+    padded = np.zeros((len(x), -(-codes.shape[1] // lanes) * lanes), np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    return padded.reshape(len(x), -1, lanes)
+
+
+def beats_text(x: np.ndarray, lanes: int) -> str:
+    """The samples as the player's beats: ``last data`` per line."""
+    lines = []
+    for words in input_words(x, lanes):
+        data = [bytes(word[::-1]).hex() for word in words]
+        lines += [f"0 {word}" for word in data[:-1]] + [f"1 {data[-1]}"]
+    return "\n".join(lines) + "\n"
+
+
+def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, simulator: str, idle: int = 0, pause: int = 0,
+         seed: int = 1, waves: bool = False, sources: Sequence[Path] | None = None) -> PlayerRun:
+    """Load ``image``, stream codes ``x`` through the engine; ``idle`` and ``pause`` in percent of the cycles.
+
+    ``sources`` stands in for the engine's own files. Raises ``RuntimeError`` when the bench fails or the engine raises
+    an error flag.
+    """
+    workdir = make_folder(workdir).resolve()
+    geometry, plan = image.geometry, image.plan
+    write_text(workdir / "load.txt", "".join(f"{address:06x} {data:08x}\n" for address, data in image.writes))
+    write_text(workdir / "beats.txt", beats_text(x, geometry.lanes))
+    sources = [*(sources or runner.rtl_sources()), _PLAYER]
+    made = runner.build(simulator, "deepr_player", sources, geometry.parameters, waves)
+    slowdown = 100 // (100 - max(idle, pause)) + 1
+    limit = len(image.writes) + 1000 + (len(x) + 3) * 2 * slowdown * int(plan.interval + plan.latency + 1)
+    runner.run(made, "deepr_hw.sim.bench_player", workdir, env={"DEEPR_CYCLES": str(limit)}, waves=waves,
+               plusargs={"load": "load.txt", "beats": "beats.txt", "out": "out.txt", "frames": len(x), "idle": idle,
+                         "pause": pause, "seed": seed})
+    return _read(workdir / "out.txt", len(x), plan.n_out)
+
+
+def _read(path: Path, n: int, n_out: int) -> PlayerRun:
+    lines = [line.split() for line in path.read_text().splitlines()]
+    table = np.array([line for line in lines if line[0].isdigit()], np.int64).reshape(-1, 4)
+    if len(table) != n * n_out or not np.array_equal(table[:, 1], np.tile(np.arange(n_out) == n_out - 1, n)):
+        raise RuntimeError(f"the engine gave {len(table)} beats in {table[:, 1].sum()} frames, "
+                           f"expected {n} frames of {n_out}")
+    beats = table.reshape(n, n_out, 4)
+    taken = np.array([line[1] for line in lines if line[0] == ">"], np.int64)
+    counters = [int(word) for word in lines[-1][1:]]
+    return PlayerRun(beats[..., 3].astype(np.int32), beats[:, 0, 2], taken, beats[:, 0, 0], beats[:, -1, 0], *counters)
+
+
+def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator", lanes: int = 8) -> EngineRun:
+    """Logits of codes ``x`` (n, *in_shape) from the RTL engine with ``lanes`` lanes.
+
+    ``cycles_per_sample`` is measured between the last beats of the samples, the first half left out as a run-up;
+    ``n_macs`` is the engine's own counter. Raises ``RuntimeError`` when the simulator is missing or the bench fails.
+    """
+    x = reference.check_codes(net, x)
+    image = rtl_image.build(net, lanes, common_geometry(net, lanes))
+    played = play(image, x, Path(workdir), simulator)
+    half = len(x) // 2
+    cycles = float(played.done[-1] - played.done[half]) / (len(x) - 1 - half) if len(x) > 2 else None
+    return EngineRun(played.logits, cycles, played.macs)
