@@ -5,7 +5,7 @@ CONFIG ?= auto
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo train export sim clean
+.PHONY: help setup demo train export verify sim accuracy test lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,12 @@ export: setup ## RUN's network as ONNX, hls4ml project and RTL image
 
 sim: setup ## the RTL benches, both simulators
 	$(BIN)/pytest -q tests -k 'rtl or sim'
+
+accuracy: setup ## MNIST: DEEP R against a fixed random mask under the same budget, mean of 3 seeds (2 minutes)
+	$(BIN)/python -m bench.accuracy
+
+verify: setup ## RUN's network in every engine again
+	$(BIN)/deepr-hw verify $(RUN)/net.safetensors --json $(RUN)/verify.json
 
 test: setup ## every test
 	$(BIN)/pytest -q

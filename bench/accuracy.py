@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
 from deepr_hw import data
 from deepr_hw.config import load_config
+from deepr_hw.console import CONSOLE
 from deepr_hw.train import train
 
 QUICK = [
@@ -54,10 +54,10 @@ def main() -> None:
         table.add_row(label, str(row["n_connections"]), f"{row['active_min']}..{row['active_max']}",
                       str(row["epochs"]), f"{np.mean(acc):.2f}", f"{min(acc):.2f}..{max(acc):.2f}",
                       f"{row['seconds']:.0f}")
-    Console().print(f"MNIST, 8-bit weights and activations, last epoch, integer reference, {args.seeds} seeds")
-    Console().print(table)
+    CONSOLE.print(f"MNIST, 8-bit weights and activations, last epoch, integer reference, {args.seeds} seeds")
+    CONSOLE.print(table)
     machine = describe_machine("numpy", "numba")
-    Console().print(machine)
+    CONSOLE.print(machine)
     if args.json:
         args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
 

@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from deepr_hw import fixed, netfile
+from deepr_hw.console import CONSOLE
 from deepr_hw.export.sizes import as_rows
 from deepr_hw.fixed import Format
 from deepr_hw.ir import Budget, IntNet, SparseLinear
@@ -46,8 +46,8 @@ def main() -> None:
         per = row["bytes_per_connection"]
         table.add_row(row["name"], row["kind"], "-" if per is None else f"{row['bytes']:,.0f}",
                       "-" if per is None else f"{per:,.2f}", row["remark"])
-    Console().print(table)
-    Console().print(f"{net.n_connections:,} connections of {net.n_positions:,} positions")
+    CONSOLE.print(table)
+    CONSOLE.print(f"{net.n_connections:,} connections of {net.n_positions:,} positions")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -2,18 +2,17 @@
 
 import importlib
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from . import data, netfile
 from . import verify as verification
 from .cli import export_options
+from .console import CONSOLE
 from .files import make_folder, write_text
 from .info import describe
 from .ir import IntNet
@@ -21,7 +20,6 @@ from .ir import IntNet
 Outcome = tuple[dict[str, Any], bool]
 
 _EXPORTERS = {"onnx": "onnx_flavours", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
-_console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def train(args: Namespace) -> Outcome:
@@ -35,7 +33,7 @@ def train(args: Namespace) -> Outcome:
     config = load_config(name, args.overrides)
     make_folder(args.out)
     result = train_network(config, data.load(config.data.name), args.out, resume=args.resume)
-    _console.print(f"{args.out / 'net.safetensors'}: K = {result.net.n_connections} connections, "
+    CONSOLE.print(f"{args.out / 'net.safetensors'}: K = {result.net.n_connections} connections, "
                    f"integer test accuracy {100 * result.test_accuracy:.2f} %")
     return {"n_connections": result.net.n_connections, "test_accuracy": result.test_accuracy}, True
 
@@ -52,7 +50,7 @@ def run(args: Namespace) -> Outcome:
     from .report import write_report
 
     write_report(args.out)
-    _console.print(f"report: {args.out / 'report.html'}")
+    CONSOLE.print(f"report: {args.out / 'report.html'}")
     return {**trained, "export": exported, "verify": verified}, passed
 
 
@@ -80,7 +78,7 @@ def _export(net: IntNet, target: str, folder: Path, options: dict[str, Any]) -> 
         raise RuntimeError(f"export {target} needs the package {error.name!r}: "
                            f"pip install 'deepr-hw[{target}]'") from error
     written = exporter.export(net, make_folder(folder), **options)
-    _console.print(f"{target}: {folder}")
+    CONSOLE.print(f"{target}: {folder}")
     return written
 
 
@@ -89,14 +87,14 @@ def _verify(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     x = _samples(net, source or net.provenance.get("data", "random"), args.samples)
     table = Table("engine", "samples", "logits", "mismatches", "seconds", "cycles/sample", "MACs/sample")
     comparisons = []
-    with _console.status("verify") as status:
+    with CONSOLE.status("verify") as status:
         for c in verification.verify(net, x, wanted, lambda name: status.update(f"verify: {name}")):
             comparisons.append(c)
             colour = "green" if c.passed else "red"
             macs = None if c.n_macs is None else c.n_macs / c.samples
             table.add_row(c.name, f"{c.samples:,}", f"{c.logits:,}", f"[{colour}]{c.mismatches:,}", f"{c.seconds:.1f}",
                           *("" if count is None else f"{count:,.0f}" for count in (c.cycles_per_sample, macs)))
-    _console.print(table)
+    CONSOLE.print(table)
     return verification.as_json(net, comparisons), all(c.passed for c in comparisons)
 
 
@@ -120,9 +118,9 @@ def _print_info(facts: dict[str, Any]) -> None:
         table.add_row(f"{i} {layer['kind']}", shape, f"{layer['n_connections']:,}", f"{layer['n_nonzero']:,}",
                       f"{fan_in['min']}/{fan_in['median']:g}/{fan_in['max']}", *formats.values(),
                       str(layer["acc_bits"]))
-    _console.print(table)
-    _console.print(f"K = {facts['n_connections']:,} of a budget of {facts['budget']['total']:,} "
+    CONSOLE.print(table)
+    CONSOLE.print(f"K = {facts['n_connections']:,} of a budget of {facts['budget']['total']:,} "
                    f"({facts['budget']['kind']}), {facts['n_nonzero']:,} non-zero")
-    _console.print(f"connectivity {100 * facts['connectivity']:.3f} % = {facts['connectivity_formula']}")
+    CONSOLE.print(f"connectivity {100 * facts['connectivity']:.3f} % = {facts['connectivity_formula']}")
     if "file_bytes" in facts:
-        _console.print(f"{facts['file_bytes']:,} bytes, {facts['bytes_per_connection']:.2f} per connection")
+        CONSOLE.print(f"{facts['file_bytes']:,} bytes, {facts['bytes_per_connection']:.2f} per connection")
