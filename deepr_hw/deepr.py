@@ -13,7 +13,7 @@ import numpy as np
 from .budget import Partition
 from .connections import Connections
 from .jit import kernel
-from .noise import below, next_u64, normal
+from .noise import below, next_u64, normal, two_below
 from .vectors import shift
 
 _LOW = np.int64(0xFFFFFFFF)
@@ -43,6 +43,7 @@ class Groups(NamedTuple):
     group_start: np.ndarray
     source_order: np.ndarray
     target_order: np.ndarray
+    target_start: np.ndarray
 
 
 def as_arrays(connections: Connections) -> Arrays:
@@ -57,7 +58,7 @@ def as_groups(partition: Partition, active: np.ndarray) -> Groups:
     p = partition
     return Groups(*(np.ascontiguousarray(a, np.int64) for a in (
         active, p.limits, p.n_positions, p.source_part, p.target_part, p.rectangles, p.group_start, p.source_order,
-        p.target_order)))
+        p.target_order, p.target_start)))
 
 
 SGD, MOMENTUM, ADAM = 0, 1, 2
@@ -110,7 +111,7 @@ def encode(weight, code, first, last, inverse_step, lo, hi):
     """``code = saturate(rint(weight / step))`` for connections first..last-1; ``inverse_step`` is a power of two."""
     inverse_step, lo, hi = np.float32(inverse_step), np.float32(lo), np.float32(hi)
     for k in range(first, last):
-        code[k] = np.int8(min(max(np.rint(weight[k] * inverse_step), lo), hi))
+        code[k] = np.int8(np.int32(min(max(np.rint(weight[k] * inverse_step), lo), hi)))
 
 
 @kernel
@@ -124,20 +125,23 @@ def find_dead(theta, dead):
     return n
 
 
-@kernel
-def _move(net, first, last, by):
+@kernel(inline="always")
+def _move(out_idx, weight, code, moments, first, last, by):
     """Move connections first..last-1 by ``by`` places."""
-    shift(net.out_idx, first, last, by)
-    shift(net.weight, first, last, by)
-    shift(net.code, first, last, by)
-    for i in range(net.moments.shape[0]):
-        shift(net.moments[i], first, last, by)
+    shift(out_idx, first, last, by)
+    shift(weight, first, last, by)
+    shift(code, first, last, by)
+    for i in range(moments.shape[0]):
+        row = i * moments.shape[1]
+        shift(moments.ravel(), row + first, row + last, by)
 
 
 @kernel
 def remove(net, groups, dead):
     """Close the gaps that ``dead`` (rising) leaves and take them off ``groups.active``."""
-    indptr, level = net.indptr, net.level
+    indptr, out_idx, weight, code, moments = net.indptr, net.out_idx, net.weight, net.code, net.moments
+    level, target_start, active = net.level, groups.target_start, groups.active
+    source_part, target_part = groups.source_part, groups.target_part
     r, layer = 0, 0
     for j in range(dead.size):
         k = dead[j]
@@ -146,86 +150,148 @@ def remove(net, groups, dead):
             r += 1
         while level[layer + 1] <= r:
             layer += 1
-        target = level[layer + 1] - level[1] + net.out_idx[k]
-        groups.active[groups.source_part[r] + groups.target_part[target]] -= 1
-        _move(net, k + 1, dead[j + 1] if j + 1 < dead.size else net.out_idx.size, -(j + 1))
+        active[source_part[r] + target_part[target_start[layer] + out_idx[k]]] -= 1
+        _move(out_idx, weight, code, moments, k + 1, dead[j + 1] if j + 1 < dead.size else out_idx.size, -(j + 1))
     for i in range(r + 1, indptr.size):
         indptr[i] -= dead.size
 
 
-@kernel
+@kernel(inline="always")
 def lower_bound(values, first, last, value):
     """First place in first..last of the rising ``values[first:last]`` that is not below ``value``."""
-    while first < last:
+    while last - first > 8:
         middle = (first + last) >> 1
         if values[middle] < value:
             first = middle + 1
         else:
             last = middle
-    return first
+    place = first
+    for k in range(first, last):
+        place += values[k] < value
+    return place
 
 
 @kernel
-def draw_position(level, groups, g, state):
-    """A position uniform over group ``g``, as ``source << 32 | out_idx``."""
-    draw = below(state, groups.n_positions[g])
-    rectangles = groups.rectangles
-    row = groups.group_start[g + 1] - 1
-    while rectangles[row, 6] > draw:
-        row -= 1
-    layer, width = rectangles[row, 1], rectangles[row, 5]
-    offset = draw - rectangles[row, 6]
-    source = groups.source_order[rectangles[row, 2] + offset // width]
-    target = groups.target_order[rectangles[row, 4] + offset % width]
-    return source << 32 | (target - (level[layer + 1] - level[1]))
+def draw_positions(keys, rectangles, n_positions, source_order, target_order, target_start, state):
+    """Fill ``keys`` with positions uniform over one group, as ``source << 32 | out_idx``: a rectangle by area, then a
+    row and a column. rectangles : the group's own rows of the table"""
+    for i in range(keys.size):
+        row = rectangles.shape[0] - 1
+        if row > 0:
+            draw = below(state, n_positions)
+            while rectangles[row, 6] > draw:
+                row -= 1
+        source, target = two_below(state, rectangles[row, 3], rectangles[row, 5])
+        source = source_order[rectangles[row, 2] + source]
+        target = target_order[rectangles[row, 4] + target]
+        keys[i] = source << 32 | (target - target_start[rectangles[row, 1]])
 
 
 @kernel
-def draw_dormant(net, groups, keys, state):
+def sort_keys(keys, spare):
+    """Sort ``keys`` in place: by insertion when few, else by bytes, the constant ones skipped. spare : (keys.size,)"""
+    n = keys.size
+    if n <= 64:
+        for i in range(1, n):
+            key = keys[i]
+            j = i - 1
+            while j >= 0 and keys[j] > key:
+                keys[j + 1] = keys[j]
+                j -= 1
+            keys[j + 1] = key
+        return
+    varying = np.int64(0)
+    for i in range(n):
+        varying |= keys[i] ^ keys[0]
+    start = np.zeros(256, np.int64)
+    for by in range(0, 64, 8):
+        if (varying >> by) & 255 == 0:
+            continue
+        start[:] = 0
+        for i in range(n):
+            start[(keys[i] >> by) & 255] += 1
+        total = 0
+        for digit in range(256):
+            total, start[digit] = total + start[digit], total
+        for i in range(n):
+            digit = (keys[i] >> by) & 255
+            spare[start[digit]] = keys[i]
+            start[digit] += 1
+        keys[:] = spare[:n]
+
+
+@kernel
+def draw_dormant(net, groups, keys, spare, state):
     """Fill ``keys`` with distinct dormant positions, as many in each group as it lacks, sorted; uniform by rejection.
 
-    ``groups.active`` ends equal to ``groups.limits``.
+    Drawn freely, sorted, then what is active or drawn twice is dropped and drawn anew: the same as refusing it at once,
+    but the look-ups go through memory in order. ``groups.active`` ends equal to ``groups.limits``.
+    spare : (keys.size,) int64 scratch
     """
-    size = 16
-    while size < 4 * keys.size:
-        size *= 2
-    table = np.full(size, -1, np.int64)  # open addressing: what was drawn in this call
+    indptr, out_idx, level, target_start = net.indptr, net.out_idx, net.level, groups.target_start
+    active, limits, group_start = groups.active, groups.limits, groups.group_start
+    source_part, target_part, n_positions = groups.source_part, groups.target_part, groups.n_positions
     n = 0
-    for g in range(groups.limits.size):
-        while groups.active[g] < groups.limits[g]:
-            key = draw_position(net.level, groups, g, state)
+    while n < keys.size:
+        kept = n
+        for g in range(limits.size):
+            missing = limits[g] - active[g]
+            if missing > 0:
+                draw_positions(keys[n : n + missing], groups.rectangles[group_start[g] : group_start[g + 1]],
+                               n_positions[g], groups.source_order, groups.target_order, target_start, state)
+                n += missing
+                active[g] = limits[g]
+        sort_keys(keys[kept:n], spare)
+        if kept > 0:
+            merge(keys, kept, n, spare)
+        n = 0
+        layer, last = 0, np.int64(-1)
+        for i in range(keys.size):
+            key = keys[i]
             r, c = key >> 32, key & _LOW
-            place = lower_bound(net.out_idx, net.indptr[r], net.indptr[r + 1], c)
-            if place < net.indptr[r + 1] and net.out_idx[place] == c:
-                continue
-            slot = (((key ^ (key >> 29)) * 0x2545F4914F6CDD1D) >> 20) & (size - 1)
-            while table[slot] >= 0 and table[slot] != key:
-                slot = (slot + 1) & (size - 1)
-            if table[slot] == key:
-                continue
-            table[slot] = key
-            keys[n] = key
-            n += 1
-            groups.active[g] += 1
-    assert n == keys.size
-    keys.sort()
+            place = lower_bound(out_idx, indptr[r], indptr[r + 1], c)
+            if key == last or (place < indptr[r + 1] and out_idx[place] == c):
+                while level[layer + 1] <= r:
+                    layer += 1
+                active[source_part[r] + target_part[target_start[layer] + c]] -= 1
+            else:
+                keys[n] = last = key
+                n += 1
+
+
+@kernel
+def merge(keys, first, last, spare):
+    """Merge the sorted runs ``keys[:first]`` and ``keys[first:last]``."""
+    spare[:first] = keys[:first]
+    i, j, k = 0, first, 0
+    while i < first:
+        if j < last and keys[j] < spare[i]:
+            keys[k] = keys[j]
+            j += 1
+        else:
+            keys[k] = spare[i]
+            i += 1
+        k += 1
 
 
 @kernel
 def insert(net, keys, state):
     """Make room for the sorted ``keys`` behind the ``K - keys.size`` connections left and put them there: theta = 0,
     a random sign, no optimizer state."""
-    indptr = net.indptr
+    indptr, out_idx, weight, code, moments = net.indptr, net.out_idx, net.weight, net.code, net.moments
     end = indptr[indptr.size - 1]
+    bits = np.uint64(0)
     for j in range(keys.size - 1, -1, -1):
         r, c = keys[j] >> 32, keys[j] & _LOW
-        place = lower_bound(net.out_idx, indptr[r], min(indptr[r + 1], end), c)
-        _move(net, place, end, j + 1)
+        place = lower_bound(out_idx, indptr[r], min(indptr[r + 1], end), c)
+        _move(out_idx, weight, code, moments, place, end, j + 1)
         end = place
-        net.out_idx[place + j] = c
-        net.weight[place + j] = np.float32(-0.0) if next_u64(state) >> np.uint64(63) else np.float32(0.0)
-        net.code[place + j] = 0
-        net.moments[:, place + j] = 0
+        bits = next_u64(state) if j & 63 == 63 or j == keys.size - 1 else bits >> np.uint64(1)
+        out_idx[place + j] = c
+        weight[place + j] = np.float32(-0.0) if bits & np.uint64(1) else np.float32(0.0)
+        code[place + j] = 0
+        for i in range(moments.shape[0]):
+            moments[i, place + j] = 0
     j = 0
     for r in range(indptr.size - 1):
         while j < keys.size and keys[j] >> 32 == r:
@@ -242,7 +308,7 @@ def rewire(net, groups, dead, keys, state):
     n = find_dead(net.grad, dead)
     if n > 0:
         remove(net, groups, dead[:n])
-        draw_dormant(net, groups, keys[:n], state)
+        draw_dormant(net, groups, keys[:n], dead, state)
         insert(net, keys[:n], state)
     return n
 

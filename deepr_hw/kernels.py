@@ -15,8 +15,9 @@ Arrays of all kernels here:
 import numpy as np
 
 from .jit import kernel
-from .vectors import LANES, gate_row, row_any, row_axpy, row_dot, row_dot_axpy, transpose_block
+from .vectors import LANES, gate_row, prefetch_row, row_any, row_axpy, row_dot, row_dot_axpy, transpose_block
 
+_AHEAD, _FAR = 8, 1 << 17  # prefetch so many connections ahead once the accumulators outgrow the nearer caches
 _EXACT = {"contract", "reassoc"}  # NaN must stay visible: divergence is detected by it
 
 
@@ -54,7 +55,7 @@ def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
     weight : (K,) int8 codes, or float32 in float training
     bias   : (n_neurons,) real values
     """
-    n_layers = steps.shape[0]
+    n_layers, n, far = steps.shape[0], out_idx.size, acc.size > _FAR
     for layer in range(n_layers):
         first, last = level[layer], level[layer + 1]
         unit = steps[layer, 0] * steps[layer, 1]
@@ -65,6 +66,8 @@ def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
         for r in range(first, last):
             if row_any(act, r):
                 for k in range(indptr[r], indptr[r + 1]):
+                    if far:
+                        prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
                     row_axpy(acc, last + out_idx[k], act.dtype.type(weight[k]), act, r)
         if layer + 1 < n_layers:
             activate(acc[last : level[layer + 2]].ravel(), act[last : level[layer + 2]].ravel(), steps[layer, 2],
@@ -108,7 +111,7 @@ def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_gr
     level before, which then replaces that level's ``acc``. Straight-through: requantization has slope 1 between its
     limits, 0 beyond them.
     """
-    n_batch = act.shape[1]
+    n_batch, n, far = act.shape[1], out_idx.size, acc.size > _FAR
     row = np.zeros((1, n_batch), act.dtype)
     for layer in range(steps.shape[0] - 1, -1, -1):
         first, last = level[layer], level[layer + 1]
@@ -122,13 +125,18 @@ def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_gr
             for r in range(first, last):
                 if row_any(act, r):
                     for k in range(indptr[r], indptr[r + 1]):
+                        if far:
+                            prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
                         grad[k] = x_step * row_dot(act, r, acc, last + out_idx[k])
                 else:
-                    grad[indptr[r] : indptr[r + 1]] = 0
+                    for k in range(indptr[r], indptr[r + 1]):
+                        grad[k] = 0
             break
         scale, highest = steps[layer - 1, 2], top[layer - 1] if top[layer - 1] > 0 else acc.dtype.type(np.inf)
         for r in range(first, last):
             for k in range(indptr[r], indptr[r + 1]):
+                if far:
+                    prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
                 grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(weight[k]), row)
             gate_row(acc, r, row, scale, highest, w_step)
 

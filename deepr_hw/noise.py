@@ -54,6 +54,22 @@ def below(state: np.ndarray, n: int) -> np.int64:
             return draw
 
 
+@kernel
+def two_below(state, n, m):
+    """Independent uniform integers in 0..n-1 and 0..m-1 (1 <= n, m <= 2**32), exact, mostly from one draw.
+
+    Source: Lemire, Fast random integer generation in an interval, ACM TOMACS 2019.
+    """
+    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
+    n, m = np.uint64(n), np.uint64(m)
+    while True:
+        draw = next_u64(state)
+        a, b = (draw >> half) * n, (draw & low) * m
+        if ((a & low) >= n or (a & low) >= ((low + np.uint64(1)) - n) % n) and (
+                (b & low) >= m or (b & low) >= ((low + np.uint64(1)) - m) % m):
+            return np.int64(a >> half), np.int64(b >> half)
+
+
 @kernel(inline="always")
 def hash32(index: np.uint32, key: np.uint32) -> np.uint32:
     """32 random bits for ``index`` under ``key``.
