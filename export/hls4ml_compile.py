@@ -28,7 +28,7 @@ def compile_cpp(project_dir: Path, source: str, target: Path, flags: tuple[str, 
         raise RuntimeError(f"{project_dir}: the generated C++ does not compile\n{done.stderr[:2000]}")
 
 
-def predict(project_dir: Path, project: str, x: np.ndarray, n_out: int) -> np.ndarray:
+def predict(project_dir: Path, project: str, x: np.ndarray, n_out: int, flags: tuple[str, ...] = ()) -> np.ndarray:
     """(n, n_out) float64 outputs of the project's C++ for ``x`` (n, n_in) in natural units, sample by sample.
 
     Goes through hls4ml's bridge, which takes and gives double: exact for fixed-point types of up to 53 bits.
@@ -40,7 +40,7 @@ def predict(project_dir: Path, project: str, x: np.ndarray, n_out: int) -> np.nd
     with tempfile.TemporaryDirectory(dir=project_dir, prefix=".build-") as folder:
         path = Path(folder) / "firmware.so"  # a new path each time: the loader caches libraries by path
         source = f'#include "firmware/{project}.cpp"\n#include "{project}_bridge.cpp"\n'
-        compile_cpp(project_dir, source, path, LIBRARY_FLAGS)
+        compile_cpp(project_dir, source, path, (*LIBRARY_FLAGS, *flags))
         library = ctypes.CDLL(str(path))
         top = getattr(library, f"{project}_double")
         top.argtypes, top.restype = (ctypes.c_void_p, ctypes.c_void_p), None

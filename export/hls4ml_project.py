@@ -35,9 +35,9 @@ def type_name(fmt: Format, requantized: bool = False) -> str:
     return f"{'' if fmt.signed else 'u'}fixed<{fmt.bits},{fmt.bits - fmt.frac}{modes}>"
 
 
-def _exact_type(lo: int, hi: int, frac: int) -> str:
-    """Narrowest signed type for the integers ``lo``..``hi`` in units of ``2**-frac``."""
-    width = signed_bits(lo, hi)
+def _exact_type(lo: int, hi: int, frac: int, min_bits: int = 1) -> str:
+    """Narrowest signed type of at least ``min_bits`` for the integers ``lo``..``hi`` in units of ``2**-frac``."""
+    width = max(signed_bits(lo, hi), min_bits)
     return f"fixed<{width},{width - frac}>"
 
 
@@ -55,7 +55,8 @@ def _node(layer: SparseLinear, name: str) -> dict[str, Any]:
 def _types(layer: SparseLinear) -> dict[str, str]:
     """hls4ml's precision configuration of one layer."""
     bias = np.zeros(1, np.int32) if layer.bias is None else layer.bias
-    accumulator = _exact_type(*layer.acc_range, layer.acc_frac)
+    # At least as wide as the shift: rounding away more bits than there are trips an assertion of the ap_fixed sources.
+    accumulator = _exact_type(*layer.acc_range, layer.acc_frac, layer.shift)
     return {"weight": type_name(layer.w_format), "bias": _exact_type(bias.min(), bias.max(), layer.acc_frac),
             "accum": accumulator,
             "result": accumulator if layer.y_format is None else type_name(layer.y_format, requantized=True)}
