@@ -18,6 +18,14 @@ SHIPPED = Path(__file__).parent / "configs"
 METHODS = ("deep_r", "fixed")
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
+DEVICES = {  # memory that can hold connections: bytes, and where the figure comes from
+    "spinnaker2-core": (65_536, "64 KB of a core's memory, code not counted"),
+    "ice40-up5k": (15_360, "30 block RAMs of 4 kbit; the single-port RAM not counted"),
+    "ecp5-25k": (114_688, "56 block RAMs of 18 kbit, 16 of them usable in words of 32 bits"),
+    "ecp5-45k": (221_184, "108 block RAMs of 18 kbit, 16 of them usable in words of 32 bits"),
+    "ecp5-85k": (425_984, "208 block RAMs of 18 kbit, 16 of them usable in words of 32 bits"),
+}
+_AMOUNTS = ("total", "per_layer", "density", "per_output", "bytes", "device")
 
 
 def _require(ok: bool, key: str, value: object, rule: str) -> None:
@@ -55,23 +63,38 @@ class BudgetConfig:
     total     : connections in the whole network (``global`` in the file)
     per_layer : connections in each layer
     density   : active fraction of all positions (one number) or of each layer's (a list)
+    per_output: connections into every output (one number) or into every output of each layer (a list)
+    bytes     : memory of a chip; as many connections as fit
+    device    : the same by name, one of ``DEVICES``
+    lanes     : every lane of an engine holds as many, layer by layer (to within one slot)
+    tiles     : crossbars of [inputs, outputs], each with its share
     """
 
     total: int | None = None
     per_layer: tuple[int, ...] | None = None
     density: float | tuple[float, ...] | None = None
+    per_output: int | tuple[int, ...] | None = None
+    bytes: int | None = None
+    device: str | None = None
+    lanes: int | None = None
+    tiles: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("total", "per_layer", "density") if getattr(self, name) is not None]
-        if len(given) != 1:
-            said = f"has {', '.join(map(_file_key, given))}" if given else "is empty"
-            raise ValueError(f"budget {said}: give exactly one of global, per_layer, density")
-        _require(self.total is None or self.total >= 1, "budget.global", self.total, "is at least 1")
-        for name, low in (("per_layer", 0), ("density", 0.0)):
+        if all(getattr(self, name) is None for name in _AMOUNTS):
+            raise ValueError(f"budget: says nowhere how many; give one of {', '.join(map(_file_key, _AMOUNTS))}")
+        for first, second in (("bytes", "device"), ("total", "density"), ("per_layer", "density"),
+                              ("per_layer", "per_output"), ("density", "per_output")):
+            if getattr(self, first) is not None and getattr(self, second) is not None:
+                raise ValueError(f"budget.{_file_key(first)} and budget.{second} say the same in two ways: give one")
+        for name, low in (("total", 1), ("per_layer", 0), ("density", 0), ("per_output", 0), ("bytes", 1), ("lanes", 1),
+                          ("tiles", 1)):
             value = getattr(self, name)
             for entry in value if isinstance(value, tuple) else () if value is None else (value,):
-                _require(entry >= low, f"budget.{name}", value, "can't be negative")
-                _require(name == "per_layer" or entry <= 1, f"budget.{name}", value, "lies in 0..1")
+                _require(entry >= low, f"budget.{_file_key(name)}", value, f"is at least {low}")
+                _require(name != "density" or entry <= 1, "budget.density", value, "lies in 0..1")
+        _require(self.tiles is None or len(self.tiles) == 2, "budget.tiles", self.tiles, "is [inputs, outputs]")
+        _require(self.device is None or self.device in DEVICES, "budget.device", self.device,
+                 f"expected one of {', '.join(DEVICES)}")
 
 
 @dataclass(frozen=True)
@@ -231,8 +254,8 @@ def _apply(table: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()
     section = table.setdefault(sections[0], {})
-    if sections[0] == "budget" and key in ("global", "per_layer", "density"):  # these three exclude each other
-        for other in ("global", "per_layer", "density"):
+    if sections[0] == "budget" and key in map(_file_key, _AMOUNTS):  # the new amount replaces what the file says
+        for other in map(_file_key, _AMOUNTS):
             section.pop(other, None)
     section[key] = value
 

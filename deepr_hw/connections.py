@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .budget import Partition
+from .partition import Partition
 
 
 @dataclass(eq=False)

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .budget import Partition
 from .connections import Connections
 from .jit import kernel
 from .noise import below, next_u64, normal, two_below
+from .partition import Partition
 from .vectors import shift
 
 _LOW = np.int64(0xFFFFFFFF)

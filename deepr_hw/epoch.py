@@ -68,20 +68,25 @@ def make_scratch(sizes: tuple[int, ...], n_connections: int, batch_size: int, bi
 
 
 @kernel
-def count_active(net: Arrays, groups: Groups) -> int:
-    """Connections held after a step; -1 when a group misses its limit or the row starts disagree with it."""
-    total = 0
-    for g in range(groups.limits.size):
-        if groups.active[g] != groups.limits[g]:
-            return -1
-        total += groups.active[g]
+def count_active(net: Arrays, groups: Groups, extremes: np.ndarray) -> int:
+    """Connections held after a step, logged per group in ``extremes``; -1 when a group misses its limit or the row
+    starts disagree with the sum."""
+    active, limits = groups.active, groups.limits
+    total, missed = 0, False
+    for g in range(limits.size):
+        extremes[0, g] = min(extremes[0, g], active[g])
+        extremes[1, g] = max(extremes[1, g], active[g])
+        missed |= active[g] != limits[g]
+        total += active[g]
+    if missed:
+        return -1
     held = net.indptr[net.indptr.size - 1]
     return total if held == total and net.out_idx.size == total else -1
 
 
 @kernel
 def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Scratch, rule: Rule, etas, x, labels,
-              order, batch_size, state, table) -> Totals:
+              order, batch_size, state, table, extremes) -> Totals:
     """Train on ``x[order]`` in batches of ``batch_size`` (the last may be smaller), in place.
 
     values : (K,) what the forward pass multiplies with: ``net.code``, or ``net.weight`` in float training
@@ -89,6 +94,7 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
     etas   : (n_steps,) float64 learning rate of each step
     x      : (n, n_in) codes;  labels : (n,) int64;  order : (m,) int64
     state  : (4,) uint64 random stream;  table : NORMAL_TABLE
+    extremes : (2, G) int64, lowest and highest count of each group after any step, brought up to date
     """
     loss, right, rewired = 0.0, 0, 0
     active_min, active_max = net.out_idx.size, net.out_idx.size
@@ -120,6 +126,6 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
             for layer in range(n_layers):
                 encode(net.weight, net.code, net.indptr[net.level[layer]], net.indptr[net.level[layer + 1]],
                        rule.encode_rule[layer, 0], rule.encode_rule[layer, 1], rule.encode_rule[layer, 2])
-        active = count_active(net, groups)
+        active = count_active(net, groups, extremes)
         active_min, active_max = min(active_min, active), max(active_max, active)
     return Totals(etas.size, loss, right, rewired, active_min, active_max)

@@ -125,7 +125,7 @@ class Model:
 def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng: np.random.Generator) -> Model:
     """Untrained network of ``n_in`` inputs and ``n_classes`` logits. Raises ``ValueError`` for an impossible budget."""
     sizes = (n_in, *config.network.hidden, n_classes)
-    partition = make_partition(config.budget, sizes)
+    partition = make_partition(config.budget, sizes, config.network.bias)
     connections = make_connections(partition, rng, N_MOMENTS[config.training.optimizer])
     return Model(connections, config.network.bias, x_format)
 

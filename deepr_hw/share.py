@@ -5,7 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from .budget import positions_per_layer
+
+def positions_per_layer(sizes: Sequence[int]) -> list[int]:
+    """Potential connections of each layer, ``n_in * n_out``."""
+    return [n_in * n_out for n_in, n_out in pairwise(sizes)]
 
 
 def share_out(total: int, weights: Sequence[float], positions: Sequence[int]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import netfile, reference
 from .augment import augment
+from .budget import explain
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import OPTIMIZERS, Config, TrainingConfig, dump_config
 from .data import Dataset
@@ -21,6 +22,7 @@ from .freeze import freeze
 from .ir import IntNet
 from .model import Model, calibrate, make_model
 from .noise import NORMAL_TABLE, seed_state
+from .partition import Partition
 from .version import __version__
 
 
@@ -57,6 +59,31 @@ class TrainResult:
 
 
 @dataclass(eq=False)
+class BudgetLog:
+    """Connections per group, looked at after every update and refill.
+
+    extremes : (2, G) int64, lowest and highest count over all steps so far
+    steps    : (1,) int64, how many steps that were
+    """
+
+    extremes: np.ndarray
+    steps: np.ndarray
+
+    def as_json(self, config: Config, partition: Partition) -> str:
+        """What ``budget.json`` holds."""
+        return json.dumps({
+            "kind": partition.kind, "arithmetic": explain(config.budget, partition.sizes, config.network.bias),
+            "n_connections": partition.n_connections, "steps": int(self.steps[0]),
+            "limits": partition.limits.tolist(), "active_min": self.extremes[0].tolist(),
+            "active_max": self.extremes[1].tolist()}) + "\n"
+
+
+def start_log(partition: Partition) -> BudgetLog:
+    """A log that has seen no step."""
+    return BudgetLog(np.stack([partition.limits, partition.limits]).astype(np.int64), np.zeros(1, np.int64))
+
+
+@dataclass(eq=False)
 class TrainState:
     """Everything that a step changes; a checkpoint holds it."""
 
@@ -64,6 +91,7 @@ class TrainState:
     rng: np.random.Generator
     stream: np.ndarray
     history: list[EpochMetrics]
+    log: BudgetLog
 
 
 Progress = Callable[[EpochMetrics, int], None]
@@ -71,7 +99,8 @@ Progress = Callable[[EpochMetrics, int], None]
 
 def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
           progress: Progress | None = None) -> TrainResult:
-    """Train ``config`` on ``dataset``; writes config.toml, metrics.jsonl, checkpoint.safetensors and net.safetensors.
+    """Train ``config`` on ``dataset``; writes config.toml, metrics.jsonl, checkpoint.safetensors, budget.json (the
+    connections of each group after every step) and net.safetensors.
 
     resume   : go on from the checkpoint in ``run_dir``, if there is one; the result is the same, bit for bit
     progress : called with each epoch's metrics and the number of epochs; None draws a bar
@@ -92,11 +121,13 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
             if exhausted(state.history, config.training.patience):
                 break
             state.history.append(run_epoch(config, dataset, state, epoch))
-            save_checkpoint(checkpoint, state.model, {"stream": state.stream}, _about(config, state))
+            extra = {"stream": state.stream, "extremes": state.log.extremes, "steps": state.log.steps}
+            save_checkpoint(checkpoint, state.model, extra, _about(config, state))
             with open(metrics, "a", encoding="utf-8") as log:
                 log.write(_as_line(state.history[-1]))
             report(state.history[-1], config.training.epochs)
     net = freeze(state.model, dataset.class_labels, _provenance(config, dataset, state))
+    write_text(run_dir / "budget.json", state.log.as_json(config, state.model.connections.partition))
     netfile.save(net, run_dir / "net.safetensors")
     return TrainResult(net, integer_accuracy(net, dataset.x_test, dataset.y_test), state.history)
 
@@ -117,7 +148,7 @@ def start(config: Config, dataset: Dataset) -> TrainState:
     _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
     model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng)
-    return TrainState(model, rng, seed_state(rng), [])
+    return TrainState(model, rng, seed_state(rng), [], start_log(model.connections.partition))
 
 
 def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
@@ -139,7 +170,7 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     if config.augmentation.wanted:
         x = deformed(config, dataset, x, state.rng)
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
-    totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream)
+    totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream, state.log)
     if not np.isfinite(totals.loss):
         raise ValueError(f"training diverged in epoch {epoch}, step {totals.steps}: the loss is not finite; lower "
                          f"training.learning_rate (it was {etas[totals.steps]:g} here)")
@@ -175,15 +206,17 @@ def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Gen
 
 
 def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,
-                      stream: np.ndarray) -> Totals:
+                      stream: np.ndarray, log: BudgetLog | None = None) -> Totals:
     """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
+    log = log or start_log(c.partition)
     active = c.group_counts()
     scratch = make_scratch(model.sizes, c.n_connections, t.batch_size, model.bias_moments)
     steps, top = model.scales()
     totals = run_steps(model.arrays, as_groups(c.partition, active), model.values, model.bias, steps, top,
                        scratch, _rule(config, model), etas, np.ascontiguousarray(x), y, order, t.batch_size, stream,
-                       NORMAL_TABLE)
+                       NORMAL_TABLE, log.extremes)
+    log.steps += totals.steps
     k = c.partition.n_connections
     assert totals.active_min == totals.active_max == k, f"{totals.active_min}..{totals.active_max} active, not {k}"
     return totals
@@ -208,14 +241,16 @@ def _restore(state: TrainState, checkpoint: Path, config: Config) -> None:
                          "own config.toml, or train into another folder")
     state.rng.bit_generator.state = about["rng"]
     state.stream = extra["stream"]
+    state.log = BudgetLog(extra["extremes"], extra["steps"])
     state.history = [EpochMetrics(**entry) for entry in about["history"]]
 
 
 def _provenance(config: Config, dataset: Dataset, state: TrainState) -> dict[str, str]:
     return {"data": config.data.name, "method": config.training.method, "seed": str(config.training.seed),
             "epochs": str(len(state.history)), "trained_with": f"deepr-hw {__version__}",
-            "active_min": str(min(m.active_min for m in state.history)),
-            "active_max": str(max(m.active_max for m in state.history))}
+            "steps": str(state.log.steps[0]), "active_min": str(min(m.active_min for m in state.history)),
+            "active_max": str(max(m.active_max for m in state.history)),
+            "budget": explain(config.budget, state.model.sizes, config.network.bias)}
 
 
 def _as_line(metrics: EpochMetrics) -> str:

@@ -48,8 +48,8 @@ def test_overrides_take_effect():
 
 def test_two_budgets_of_one_rank_are_refused(tmp_path):
     path = tmp_path / "two.toml"
-    path.write_text("[budget]\nglobal = 3\nper_layer = [1, 2]\n")
-    with pytest.raises(ValueError, match=r"has global, per_layer: give exactly one"):
+    path.write_text("[budget]\nglobal = 3\ndensity = 0.1\n")
+    with pytest.raises(ValueError, match=r"budget\.global and budget\.density say the same"):
         load_config(path)
 
 

@@ -55,6 +55,19 @@ def test_same_seed_same_bits(digits, tmp_path):
     assert (tmp_path / "c" / "net.safetensors").read_bytes() != files[0]
 
 
+@pytest.mark.parametrize("budget", ["budget.lanes=4", "budget.per_output=6", "budget.global=1000"])
+def test_the_budget_log_shows_every_group(digits, tmp_path, budget):
+    net = run(digits, tmp_path, *QUICK, budget).net
+    log = json.loads((tmp_path / "budget.json").read_text())
+    assert log["limits"] == log["active_min"] == log["active_max"] == list(net.budget.limits)
+    assert log["n_connections"] == sum(log["limits"]) == net.n_connections
+    assert log["steps"] == 4 * 90
+    assert log["kind"] == net.budget.kind
+    assert "positions" in log["arithmetic"]
+    if "per_output" in budget:
+        assert all((layer.fan_in == 6).all() for layer in net.layers)
+
+
 def test_global_budget_moves_between_layers(digits, tmp_path):
     net = run(digits, tmp_path, *QUICK, "budget.global=1000").net
     assert net.n_connections == 1000
