@@ -1,0 +1,158 @@
+"""The sampler against theory: visits of an enumerable posterior against its stationary distribution, chi-square.
+
+Between rewirings DEEP R is a Langevin diffusion of theta on the active connections, at temperature T; where a theta
+reaches 0 it goes on from 0 along a leg drawn uniformly among the dormant positions and their two signs. All legs of a
+junction have the same probability and the energy is continuous there (a weight of 0 changes nothing), so the flux
+balances for the density
+
+    p(c, w)  ~  exp(-(E(w) + alpha * sum |w|) / T)        every connectivity c of exactly K positions,
+
+the posterior p(theta | data)**(1/T) with a uniform prior over connectivities. Source: Bellec et al. 2018, the theorem
+on DEEP R's stationary distribution in "Convergence properties" and its proof in the appendix.
+
+Steps of finite length add to it what a random walk adds that is held at a barrier at 0: a connection born at 0 sits
+there, and everything reaches further by delta = 0.5826 standard deviations of a step (Siegmund 1979, corrected
+diffusion approximations; the constant is -zeta(1/2) / sqrt(2 pi)). To first order each leg has an atom of weight delta
+at w = 0; errors of second order in the step are below what the test resolves.
+
+What runs is the trainer's own compiled step with the gradient of a real network on real samples. A seed fixes the chain
+on one machine; on another, where float sums may round differently, it is another chain of the same distribution.
+"""
+
+import math
+from itertools import combinations, pairwise, product
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from deepr_hw.config import config_from
+from deepr_hw.fixed import Format
+from deepr_hw.model import make_model
+from deepr_hw.noise import seed_state
+from deepr_hw.train import steps_of_an_epoch
+
+N_IN, N_OUT, K = 3, 2, 2
+POSITIONS = list(product(range(N_IN), range(N_OUT)))
+X_FORMAT = Format(8, False, 7)
+X = np.array([[1, 0, 2], [2, 1, 0], [0, 2, 1], [2, 2, 0], [0, 1, 0], [1, 0, 0], [2, 0, 1], [0, 0, 2]], np.uint8) * 100
+Y = np.array([0, 0, 1, 1, 1, 0, 0, 1])
+ALPHA = TEMPERATURE = 0.15
+ETA = 0.05
+DELTA = 0.5826 * math.sqrt(2 * ETA * TEMPERATURE)
+BINS = ((-14.0, -3.0, -0.6), (-0.6, 0.0), (0.0, 0.6), (0.6, 3.0, 14.0))
+"""Bins of a weight; the inner edges split a bin only for the quadrature."""
+
+
+def loss(connectivity, w):
+    """Mean cross-entropy of the network with weights ``w`` (..., K) at the positions ``connectivity``."""
+    logits = np.zeros((*w.shape[:-1], len(X), N_OUT))
+    for k, (i, o) in enumerate(connectivity):
+        logits[..., o] += w[..., k, None] * (X[:, i] * X_FORMAT.step)
+    return np.mean(np.logaddexp.reduce(logits, axis=-1) - logits[..., np.arange(len(X)), Y], axis=-1)
+
+
+def quadrature(edges, delta):
+    """Gauss-Legendre nodes and weights over ``edges``, and the atom at 0 for a bin that begins or ends there."""
+    x, weight = np.polynomial.legendre.leggauss(32)
+    pieces = [((a + b + (b - a) * x) / 2, (b - a) / 2 * weight) for a, b in pairwise(edges)]
+    if 0.0 in edges:
+        pieces.append((np.zeros(1), np.full(1, delta)))
+    return [np.concatenate(part) for part in zip(*pieces, strict=True)]
+
+
+def stationary(delta=DELTA):
+    """Probability of each cell: which K positions are active and which bin each weight is in."""
+    rules = [quadrature(edges, delta) for edges in BINS]
+    mass = {}
+    for connectivity in combinations(POSITIONS, K):
+        for cell in product(range(len(BINS)), repeat=K):
+            w = np.stack(np.meshgrid(*(rules[b][0] for b in cell), indexing="ij"), axis=-1)
+            density = np.exp(-(loss(connectivity, w) + ALPHA * np.abs(w).sum(axis=-1)) / TEMPERATURE)
+            mass[connectivity, cell] = rules[cell[0]][1] @ density @ rules[cell[1]][1]
+    total = sum(mass.values())
+    return {cell: value / total for cell, value in mass.items()}
+
+
+def visits(n, seed, thin=1000, spoil=None, **rule):
+    """The cells that a chain is in after every ``thin`` steps."""
+    config = config_from({"budget": {"global": K}, "network": {"hidden": []}, "training": {
+        "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, **rule}})
+    rng = np.random.default_rng(seed)
+    model = make_model(config, N_IN, N_OUT, X_FORMAT, rng)
+    if spoil is not None:
+        spoil(model.connections.partition)
+    stream, order, etas = seed_state(rng), np.tile(np.arange(len(X)), thin), np.full(thin, ETA)
+    c, seen = model.connections, []
+    for _ in range(n + 5):  # the first five are forgotten
+        steps_of_an_epoch(config, model, X, Y, order, etas, stream)
+        bins = np.where(np.signbit(c.weight), np.where(c.weight < -0.6, 0, 1), np.where(c.weight > 0.6, 3, 2))
+        seen.append((tuple(zip(c.sources().tolist(), c.out_idx.tolist(), strict=True)), tuple(bins.tolist())))
+    return seen[5:]
+
+
+def p_value(seen, expected):
+    """Chi-square goodness of fit; cells expected fewer than 8 times count as one."""
+    observed = dict.fromkeys(expected, 0)
+    for cell in seen:
+        observed[cell] += 1
+    counts = np.array([(observed[cell], len(seen) * expected[cell]) for cell in expected])
+    rare = counts[:, 1] < 8
+    counts = np.vstack([counts[~rare], *([counts[rare].sum(axis=0)] if rare.any() else [])])
+    statistic = np.sum((counts[:, 0] - counts[:, 1]) ** 2 / counts[:, 1])
+    return chi2.sf(statistic, len(counts) - 1)
+
+
+def connectivities(cells):
+    """The same without the weights: visits or probabilities of connectivities alone."""
+    if isinstance(cells, list):
+        return [connectivity for connectivity, _ in cells]
+    sums = {}
+    for (connectivity, _), p in cells.items():
+        sums[connectivity] = sums.get(connectivity, 0) + p
+    return sums
+
+
+@pytest.fixture(scope="module")
+def theory():
+    return stationary()
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return visits(3000, seed=0)
+
+
+def test_connectivity_and_weights_follow_the_posterior(chain, theory):
+    assert p_value(chain, theory) > 0.001
+
+
+def test_connectivity_alone_follows_the_posterior(chain, theory):
+    expected = connectivities(theory)
+    assert len(expected) == math.comb(N_IN * N_OUT, K)
+    assert max(expected.values()) > 2 * min(expected.values()), "a posterior that tells connectivities apart"
+    assert p_value(connectivities(chain), expected) > 0.001
+
+
+def test_records_are_independent(chain):
+    """Were they not, chi-square would have no meaning: neighbours agree as often as strangers do."""
+    seen = connectivities(chain)
+    share = np.array([seen.count(c) / len(seen) for c in set(seen)])
+    together = np.mean([a == b for a, b in pairwise(seen)])
+    assert abs(together - np.sum(share**2)) < 4 * math.sqrt(np.sum(share**2) / len(seen))
+
+
+def draw_input_0_twice_as_often(partition):
+    """Rebirth from a biased draw: input 0 is in the list of sources twice."""
+    facts = vars(partition)
+    facts["rectangles"] = np.array([[0, 0, 0, N_IN + 1, 0, N_OUT, 0]])
+    facts["n_positions"] = np.array([(N_IN + 1) * N_OUT])
+    facts["source_order"] = np.array([0, 0, 1, 2])
+
+
+@pytest.mark.parametrize("wrong", [
+    {"spoil": draw_input_0_twice_as_often}, {"l1": 0.7 * ALPHA}, {"temperature": 2 * TEMPERATURE},
+    {"method": "fixed"},
+], ids=["biased rebirth", "weak prior", "hot", "no rewiring"])
+def test_a_wrong_rule_is_seen(theory, wrong):
+    assert p_value(visits(1500, seed=0, thin=600, **wrong), theory) < 1e-9
