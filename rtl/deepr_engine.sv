@@ -69,13 +69,14 @@ module deepr_engine #(
   logic [RowBits+11:0]        load_layer;
   logic [WordBits-2:0]        last_word;
   logic [$clog2(Classes)-1:0] last_class;
-  logic                       settled;
+  logic                       settled, swap, swapping, hold;
 
   deepr_load #(
     .Lanes(Lanes), .Rows(Rows), .Words(Words), .BiasWords(BiasWords), .Layers(Layers), .Classes(Classes),
     .AccBits(AccBits), .Banks(Banks)
   ) u_load (
-    .clk_i, .rst_ni, .idle_i(!enable_i && !busy_o), .swapping_i(swapping_o || !settled),
+    .clk_i, .rst_ni, .idle_i(!enable_i && !busy_o),
+    .swap_i, .swap_o(swap), .swapping_i(swapping || !settled), .swapping_o, .hold_o(hold),
     .valid_i(load_valid_i), .ready_o(load_ready_o), .addr_i(load_addr_i), .data_i(load_data_i),
     .slot_we_o(slot_we), .bias_we_o(bias_we), .layer_we_o(layer_we), .row_o(load_row), .word_o(load_word),
     .index_o(load_index), .slot_o(load_slot), .bias_o(load_bias), .layer_o(load_layer), .last_word_o(last_word), .last_class_o(last_class),
@@ -96,7 +97,7 @@ module deepr_engine #(
   logic [$clog2(Banks*Layers)-1:0] layer_waddr;
 
   deepr_sequencer #(.Rows(Rows), .Layers(Layers), .Banks(Banks)) u_sequencer (
-    .clk_i, .rst_ni, .enable_i, .swap_i, .swapping_o, .bank_o,
+    .clk_i, .rst_ni, .enable_i(enable_i && !hold), .swap_i(swap), .swapping_o(swapping), .bank_o,
     .we_i(layer_we), .waddr_i(layer_waddr), .wdata_i(load_layer),
     .full_i(full), .done_i(done), .start_o(start), .release_o(free),
     .valid_o(running), .row_o(row), .end_o(ending_s0), .layer_o(layer_s0), .overrun_o(error_o[4])

@@ -48,19 +48,11 @@ module deepr_input #(
       long_o <= we_o && !last_i && final_word;
       if (we_o) word_q <= (last_i || final_word) ? '0 : word_q + 1'b1;
       if (beat) drop_q <= !last_i && (drop_q || final_word);
-      if (done) begin
-        full_q[load_q] <= 1'b1;
-        waiting_q[load_q] <= 1'b1;
-        load_q <= !load_q;
-      end
-      if (start_i) begin
-        waiting_q[start_q] <= 1'b0;
-        start_q <= !start_q;
-      end
-      if (release_i) begin
-        full_q[read_q] <= 1'b0;
-        read_q <= !read_q;
-      end
+      load_q <= load_q ^ done;
+      start_q <= start_q ^ start_i;
+      read_q <= read_q ^ release_i;
+      full_q <= (full_q | ({1'b0, done} << load_q)) & ~({1'b0, release_i} << read_q);
+      waiting_q <= (waiting_q | ({1'b0, done} << load_q)) & ~({1'b0, start_i} << start_q);
     end
   end
 

@@ -7,7 +7,9 @@
 //   region 3  frame      index 0: words per input frame - 1, index 1: logits per frame - 1
 // Errors:  range_o: no such word, or a value that the word can't hold; busy_o: a write while the only bank is running,
 //          or of region 3 while a sample is under way. The write does not take place.
-// Latency: the word is written at the end of the cycle after the one that accepted it.
+// Order:   swap_i goes through the same stages: it comes after every word accepted up to its own cycle; the port waits
+//          while a swap is under way (swapping_o), and no sample starts in between (hold_o).
+// Latency: the word is written at the end of the second cycle after the one that accepted it.
 module deepr_load #(
   parameter int Lanes = 8,
   parameter int Rows = 512,
@@ -22,7 +24,11 @@ module deepr_load #(
   input  logic                         clk_i,
   input  logic                         rst_ni,
   input  logic                         idle_i,
+  input  logic                         swap_i,
+  output logic                         swap_o,
   input  logic                         swapping_i,
+  output logic                         swapping_o,
+  output logic                         hold_o,
   // load port
   input  logic                         valid_i,
   output logic                         ready_o,
@@ -44,52 +50,73 @@ module deepr_load #(
   output logic                         busy_o
 );
 
-  logic        valid_q, allowed, good, write;
+  // Stage 1: take the word, check it. All depths are powers of two, so a check is that the bits above are 0.
+  logic        valid_q, swap_q, good, allowed;
   logic [23:0] addr_q;
   logic [31:0] data_q;
-  logic [3:0]  fits, region;
   logic [15:0] index;
+  logic [3:0]  region, lane, fits;
 
-  assign ready_o = !swapping_i;
-  assign region = addr_q[23:20];
-  assign index = addr_q[15:0];
-  assign row_o = index[$clog2(Rows)-1:0];
-  assign word_o = index[$clog2(BiasWords)-1:0];
-  assign index_o = index[$clog2(Layers)-1:0];
-  assign slot_o = {data_q[31:22], data_q[AddrBits-1:0]};
-  assign bias_o = data_q[AccBits-1:0];
-  assign layer_o = {data_q[27:16], data_q[$clog2(Rows)-1:0]};
-
-  assign fits[0] = 32'(addr_q[19:16]) < Lanes && 32'(index) < Rows && (data_q[21:0] >> AddrBits) == '0;
-  assign fits[1] = 32'(addr_q[19:16]) < Lanes && 32'(index) < BiasWords &&
-                   32'($signed(data_q[AccBits-1:0])) == data_q;
-  assign fits[2] = 32'(index) < Layers && data_q[31:28] == '0 && 32'(data_q[15:0]) < Rows;
-  assign fits[3] = index[15:1] == '0 && data_q < (index[0] ? Classes : Words / 2);
-
-  assign allowed = idle_i || (Banks == 2 && region != 4'd3);
+  assign swapping_o = swap_q || swap_o || swapping_i;
+  assign hold_o = swap_i || swap_q || swap_o;
+  assign ready_o = !swapping_o;
+  assign {region, lane, index} = addr_q;
+  assign fits[0] = {1'b0, lane} < 5'(Lanes) && (index >> $clog2(Rows)) == '0 && (data_q[21:0] >> AddrBits) == '0;
+  assign fits[1] = {1'b0, lane} < 5'(Lanes) && (index >> $clog2(BiasWords)) == '0 &&
+                   (data_q[31:AccBits-1] == '0 || data_q[31:AccBits-1] == '1);
+  assign fits[2] = lane == '0 && (index >> $clog2(Layers)) == '0 && data_q[31:28] == '0 &&
+                   (data_q[15:0] >> $clog2(Rows)) == '0;
+  assign fits[3] = lane == '0 && index[15:1] == '0 &&
+                   (data_q >> (index[0] ? $clog2(Classes) : $clog2(Words) - 1)) == '0;
   assign good = region[3:2] == '0 && fits[region[1:0]];
-  assign write = valid_q && good && allowed;
-
-  for (genvar l = 0; l < Lanes; l++) begin : gen_we
-    assign slot_we_o[l] = write && region == 4'd0 && addr_q[19:16] == l;
-    assign bias_we_o[l] = write && region == 4'd1 && addr_q[19:16] == l;
-  end
-
-  assign layer_we_o = write && region == 4'd2;
+  assign allowed = idle_i || (Banks == 2 && region != 4'd3);
 
   always_ff @(posedge clk_i) begin
     addr_q <= addr_i;
     data_q <= data_i;
     if (!rst_ni) begin
-      {valid_q, last_word_o, last_class_o, range_o, busy_o} <= '0;
+      {valid_q, swap_q, swap_o, range_o, busy_o} <= '0;
     end else begin
       valid_q <= valid_i && ready_o;
+      swap_q <= swap_i;
+      swap_o <= swap_q;
       range_o <= valid_q && !good;
       busy_o <= valid_q && good && !allowed;
-      if (write && region == 4'd3) begin
-        if (index[0]) last_class_o <= data_q[$clog2(Classes)-1:0];
-        else last_word_o <= data_q[$clog2(Words)-2:0];
-      end
+    end
+  end
+
+  // Stage 2: write.
+  localparam int Deepest = (Rows > BiasWords) ? Rows : BiasWords;
+  localparam int IndexBits = $clog2((Deepest > Layers) ? Deepest : Layers);
+
+  logic                 write_q;
+  logic [3:0]           region_q, lane_q;
+  logic [IndexBits-1:0] index_q;
+  logic [31:0]          word_q;
+
+  assign row_o = index_q[$clog2(Rows)-1:0];
+  assign word_o = index_q[$clog2(BiasWords)-1:0];
+  assign index_o = index_q[$clog2(Layers)-1:0];
+  assign slot_o = {word_q[31:22], word_q[AddrBits-1:0]};
+  assign bias_o = word_q[AccBits-1:0];
+  assign layer_o = {word_q[27:16], word_q[$clog2(Rows)-1:0]};
+  assign layer_we_o = write_q && region_q == 4'd2;
+
+  for (genvar l = 0; l < Lanes; l++) begin : gen_we
+    assign slot_we_o[l] = write_q && region_q == 4'd0 && lane_q == l;
+    assign bias_we_o[l] = write_q && region_q == 4'd1 && lane_q == l;
+  end
+
+  always_ff @(posedge clk_i) begin
+    {region_q, lane_q} <= addr_q[23:16];
+    index_q <= index[IndexBits-1:0];
+    word_q <= data_q;
+    if (!rst_ni) begin
+      {write_q, last_word_o, last_class_o} <= '0;
+    end else begin
+      write_q <= valid_q && good && allowed;
+      if (write_q && region_q == 4'd3 && !index_q[0]) last_word_o <= word_q[$clog2(Words)-2:0];
+      if (write_q && region_q == 4'd3 && index_q[0]) last_class_o <= word_q[$clog2(Classes)-1:0];
     end
   end
 

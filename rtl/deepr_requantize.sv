@@ -22,44 +22,44 @@ module deepr_requantize #(
     .Message("deepr_requantize: AccBits must lie in 16..32")
   ) u_acc_bits ();
 
-  // Stage 1: shift by 0, 8, 16 or 24. Of the result only 15 bits can still reach y_o; the ones above tell just whether
-  // they all equal the sign.
-  logic [54:0] wide;
-  logic [3:0]  dropped, above;
-  logic        sign;
+  // Stage 1: shift by 16 and 8. Of the result only 15 bits can still reach y_o; of the ones above it matters only
+  // whether they all equal the sign.
+  logic [38:0] wide;
+  logic [22:0] by16;
+  logic [14:0] coarse;
+  logic        sign, above, dropped;
 
   assign sign = t_i[AccBits-1];
-  assign wide = {{(55 - AccBits){sign}}, t_i};
-  assign dropped = {|t_i[15:8] || |t_i[7:0] || |wide[23:16], |t_i[15:8] || |t_i[7:0], |t_i[7:0], 1'b0};
-
-  for (genvar c = 0; c < 4; c++) begin : gen_above
-    assign above[c] = |(wide[54:15+8*c] ^ {(40 - 8 * c){sign}});
-  end
+  assign wide = {{(39 - AccBits){sign}}, t_i};
+  assign by16 = shift_i[4] ? wide[38:16] : wide[22:0];
+  assign coarse = shift_i[3] ? by16[22:8] : by16[14:0];
+  assign dropped = (shift_i[4] && |wide[15:0]) || (shift_i[3] && |by16[7:0]);
+  assign above = (!shift_i[4] && |(wide[38:23] ^ {16{sign}})) || (!shift_i[3] && |(by16[22:15] ^ {8{sign}}));
 
   logic [14:0] coarse_q;
   logic        coarse_sign_q, coarse_above_q, coarse_dropped_q, shifted_q, ysigned_q;
   logic [2:0]  fine_q, ybits_q;
 
   always_ff @(posedge clk_i) begin
-    coarse_q <= wide[{1'b0, shift_i[4:3], 3'b000}+:15];
+    coarse_q <= coarse;
     coarse_sign_q <= sign;
-    coarse_above_q <= above[shift_i[4:3]];
-    coarse_dropped_q <= dropped[shift_i[4:3]];
+    coarse_above_q <= above;
+    coarse_dropped_q <= dropped;
     shifted_q <= |shift_i;
     fine_q <= shift_i[2:0];
     {ysigned_q, ybits_q} <= {ysigned_i, ybits_i};
   end
 
-  // Stage 2: shift by 0 to 7, clear the lowest bit of a tie.
-  logic [7:0]  fine_mask;
-  logic [21:0] fine_wide;
-  logic [14:0] fine;
+  // Stage 2: shift by 4, 2 and 1, clear the lowest bit of a tie.
+  logic [6:0]  fine_mask;
+  logic [14:0] by4, by2, fine;
   logic        tie;
 
-  assign fine_mask = ~(8'hff << fine_q);
-  assign fine_wide = {{7{coarse_sign_q}}, coarse_q};
-  assign fine = fine_wide[{2'b00, fine_q}+:15];
-  assign tie = shifted_q && !coarse_dropped_q && !(|(coarse_q[7:0] & fine_mask));
+  assign by4 = fine_q[2] ? {{4{coarse_sign_q}}, coarse_q[14:4]} : coarse_q;
+  assign by2 = fine_q[1] ? {{2{coarse_sign_q}}, by4[14:2]} : by4;
+  assign fine = fine_q[0] ? {coarse_sign_q, by2[14:1]} : by2;
+  assign fine_mask = ~(7'h7f << fine_q);
+  assign tie = shifted_q && !coarse_dropped_q && !(|(coarse_q[6:0] & fine_mask));
 
   logic [14:0] q_q;
   logic        sign_q, above_q, limit_signed_q;
