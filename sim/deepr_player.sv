@@ -42,7 +42,7 @@ module deepr_player #(
     .busy_o(busy), .error_o(error), .samples_o(samples), .cycles_o(cycles), .stalls_o(stalls), .macs_o(macs)
   );
 
-  typedef enum logic [2:0] {StIdle, StLoad, StSwap, StRun, StDrain, StDone} state_e;
+  typedef enum logic [2:0] {StIdle, StLoad, StSwap, StSettle, StRun, StDrain, StDone} state_e;
   state_e             state;
   logic [8*255:1]     load_name, beats_name, out_name, expect_name;
   logic [23:0]        next_addr;
@@ -112,8 +112,9 @@ module deepr_player #(
         end
         StSwap: begin
           swap <= Banks == 2;
-          state <= StRun;
+          state <= StSettle;
         end
+        StSettle: if (!swap && !swapping) state <= StRun;
         StRun: begin
           enable <= 1'b1;
           if (!s_valid || s_ready) begin
