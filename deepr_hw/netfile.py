@@ -49,6 +49,8 @@ def load(path: Path) -> IntNet:
     """The network in ``path``. Raises ``ValueError`` naming the file and the field when it is not a sound IntNet file,
     ``OSError`` when it can't be read."""
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(21, "is a folder, expected an IntNet file such as net.safetensors in it", str(path))
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     try:

@@ -265,8 +265,10 @@ class _Bar:
         if progress is None:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+            from .console import CONSOLE
+
             self._bar = Progress(TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
-                                 TextColumn("{task.description}"))
+                                 TextColumn("{task.description}"), console=CONSOLE)
             self._task = self._bar.add_task("", total=config.training.epochs)
 
     def __enter__(self) -> Progress:

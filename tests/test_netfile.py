@@ -115,6 +115,8 @@ def test_every_flipped_header_byte_is_refused_or_harmless(saved):
 def test_missing_file_and_foreign_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         netfile.load(tmp_path / "none")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        netfile.load(tmp_path)
     (tmp_path / "x").write_text("hello, this is text")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         netfile.load(tmp_path / "x")
