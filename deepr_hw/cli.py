@@ -75,6 +75,7 @@ def _add_verification(parser: argparse.ArgumentParser) -> None:
                         help="comma-separated, each NAME or NAME:SAMPLES (default: %(default)s)")
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; hls4ml 1000, verilator 200, icarus 20)")
+    parser.add_argument("--lanes", metavar="P", type=_positive, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
 
 
 def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -113,6 +114,7 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     for option, of, settings in _EXPORT_OPTIONS:
         parser.add_argument(f"--{option}", **settings | {"help": f"{of}: {settings['help']}"})
+    parser.set_defaults(option_targets={option.replace("-", "_"): of for option, of, _ in _EXPORT_OPTIONS})
     _add_json(parser)
 
 
@@ -124,18 +126,6 @@ _EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("lanes", "rtl", {"metavar": "P", "type": _positive, "help": "multipliers side by side (default: 8)"}),
 )
 """Options of ``export``: name, the only target that has it, argparse's settings."""
-
-
-def export_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options given to ``export``, by parameter name. Raises ``ValueError`` for one that the target lacks."""
-    given = {}
-    for option, target, _ in _EXPORT_OPTIONS:
-        name = option.replace("-", "_")
-        if getattr(args, name) is not None:
-            if target != args.target:
-                raise ValueError(f"--{option}: only export {target} has it")
-            given[name] = getattr(args, name)
-    return given
 
 
 def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

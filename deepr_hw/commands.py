@@ -11,7 +11,6 @@ from rich.table import Table
 
 from . import data, netfile
 from . import verify as verification
-from .cli import export_options
 from .console import CONSOLE
 from .files import make_folder, write_text
 from .info import describe
@@ -63,7 +62,11 @@ def info(args: Namespace) -> Outcome:
 
 def export(args: Namespace) -> Outcome:
     """``deepr-hw export``."""
-    return _export(netfile.load(args.net), args.target, args.out, export_options(args)), True
+    options = {name: value for name in args.option_targets if (value := getattr(args, name)) is not None}
+    for name in options:
+        if (target := args.option_targets[name]) != args.target:
+            raise ValueError(f"--{name.replace('_', '-')}: only export {target} has it")
+    return _export(netfile.load(args.net), args.target, args.out, options), True
 
 
 def verify(args: Namespace) -> Outcome:
@@ -88,7 +91,7 @@ def _verify(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     table = Table("engine", "samples", "logits", "mismatches", "seconds", "cycles/sample", "MACs/sample")
     comparisons = []
     with CONSOLE.status("verify") as status:
-        for c in verification.verify(net, x, wanted, lambda name: status.update(f"verify: {name}")):
+        for c in verification.verify(net, x, wanted, args.lanes, lambda name: status.update(f"verify: {name}")):
             comparisons.append(c)
             colour = "green" if c.passed else "red"
             macs = None if c.n_macs is None else c.n_macs / c.samples

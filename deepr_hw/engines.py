@@ -55,8 +55,8 @@ QDQ file asks for, to show what it prevents.
 """
 
 
-def get_engine(name: str) -> Callable[..., EngineRun]:
-    """The function of engine ``name``: ``run(net, x, workdir)``.
+def get_engine(name: str, lanes: int | None = None) -> Callable[..., EngineRun]:
+    """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's.
 
     Raises ``ValueError`` for an unknown name, ``RuntimeError`` saying which package is missing.
     """
@@ -68,4 +68,6 @@ def get_engine(name: str) -> Callable[..., EngineRun]:
         run = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
         raise RuntimeError(f"engine {name!r} needs the package {error.name!r}, which is not installed") from error
+    if lanes is not None and module.startswith("deepr_hw.sim."):
+        options = {**options, "lanes": lanes}
     return lambda net, x, workdir: run(net, x, workdir, **options)
