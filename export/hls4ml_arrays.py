@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-_STRUCT = re.compile(r"struct config(\d+) : nnet::sparse_dense_config \{(.*?)^\};", re.DOTALL | re.MULTILINE)
 _CONSTANT = re.compile(r"static const unsigned (\w+) = (\d+);")
 _CALL = re.compile(r"nnet::(?:sparse|bias)_dense<[^>]*config(\d+)>\(([^)]*)\);")
 _ROLES = ("weight", "in_idx", "out_idx", "out_base")
@@ -22,11 +21,13 @@ class CppLayer:
     """One sparse layer of a project.
 
     constants : the integers of its configuration struct: n_in, n_out, n_connections, n_multipliers, n_steps, window
-    arrays    : float64 values by role: weight, in_idx, out_idx, out_base, bias; exact, as written in the header
+    names     : name of each array in the C++ by role: weight, in_idx, out_idx, out_base, bias
+    arrays    : their float64 values by role; exact, as written in the header; empty where there is none
     """
 
     index: int
     constants: dict[str, int]
+    names: dict[str, str]
     arrays: dict[str, np.ndarray]
 
     @property
@@ -65,6 +66,27 @@ def read_array(project_dir: Path, name: str) -> np.ndarray:
     return np.array([float(token) for token in tokens])
 
 
+def read_structs(project_dir: Path, kind: str) -> dict[int, dict[str, int]]:
+    """Integer constants of the configuration structs derived from ``nnet::<kind>`` by layer index."""
+    struct = re.compile(rf"struct config(\d+) : nnet::{kind} \{{(.*?)^\}};", re.DOTALL | re.MULTILINE)
+    text = (Path(project_dir) / "firmware" / "parameters.h").read_text()
+    return {int(index): {name: int(value) for name, value in _CONSTANT.findall(body)}
+            for index, body in struct.findall(text)}
+
+
+def array_bits(project_dir: Path, name: str) -> int:
+    """Bits of array ``name`` as declared: its length times the width of its ap type.
+
+    Raises ``ValueError`` when header or type don't say.
+    """
+    firmware = Path(project_dir) / "firmware"
+    declared = re.search(rf"(\w+) {name}\[(\d+)\]", (firmware / "weights" / f"{name}.h").read_text())
+    width = declared and re.search(rf"typedef ap_\w+<(\d+)[^>]*> {declared[1]};", (firmware / "defines.h").read_text())
+    if not declared or not width:
+        raise ValueError(f"{firmware}: can't tell the size of the array {name}")
+    return int(declared[2]) * int(width[1])
+
+
 def read_layers(project_dir: Path) -> list[CppLayer]:
     """The sparse layers of a project in the order of evaluation.
 
@@ -72,8 +94,7 @@ def read_layers(project_dir: Path) -> list[CppLayer]:
     ``OSError`` when the folder holds no project.
     """
     firmware = Path(project_dir) / "firmware"
-    constants = {int(index): {name: int(value) for name, value in _CONSTANT.findall(body)}
-                 for index, body in _STRUCT.findall((firmware / "parameters.h").read_text())}
+    constants = read_structs(project_dir, "sparse_dense_config")
     tops = [path for path in sorted(firmware.glob("*.cpp")) if _CALL.search(path.read_text())]
     if len(tops) != 1:
         raise ValueError(f"{firmware}: expected one .cpp file that calls sparse layers, found {len(tops)}")
@@ -81,9 +102,10 @@ def read_layers(project_dir: Path) -> list[CppLayer]:
     for index, arguments in _CALL.findall(tops[0].read_text()):
         names = arguments.split(", ")[2:]
         roles = (*_ROLES, "bias") if len(names) > 1 else ("bias",)
+        by_role = dict(zip(roles, names, strict=True))
         arrays = {role: np.zeros(0) for role in _ROLES}
-        arrays |= {role: read_array(project_dir, name) for role, name in zip(roles, names, strict=True)}
-        layer = CppLayer(int(index), constants[int(index)], arrays)
+        arrays |= {role: read_array(project_dir, name) for role, name in by_role.items()}
+        layer = CppLayer(int(index), constants[int(index)], by_role, arrays)
         _check(layer, firmware / "parameters.h")
         layers.append(layer)
     return layers

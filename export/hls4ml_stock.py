@@ -6,6 +6,7 @@ Strategies: ``latency``, ``resource``, ``resource_unrolled`` (C++ with one line 
 
 import contextlib
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from ..ir import IntNet
 from ..reference import check_codes
 from . import hls4ml_tensor_names, qonnx_export
 from .hls4ml_compile import predict
+from .hls_report import Cost, count_stock
 
 PROJECT = "stock"
+MAX_POSITIONS = 1 << 24
 FLAGS = ("-DNDEBUG",)
 """Rounding a narrow type away entirely reads a bit beyond its sign, which an assertion of the ap_fixed sources forbids
 although the value is right (checked against NumPy in the tests); our own project never does that."""
@@ -63,6 +66,22 @@ def _unrolled_factor(backend: Any, n_in: int, n_out: int, reuse_factor: int) -> 
     """Smallest factor from max(2, ``reuse_factor``) up that hls4ml unrolls for this shape; 1 when there is none."""
     allowed = backend.get_valid_reuse_factors(n_in, n_out)[:-1]
     return next((factor for factor in allowed if factor >= max(2, reuse_factor)), 1)
+
+
+def static_costs(net: IntNet, reuse_factor: int = 1,
+                 strategies: tuple[str, ...] = ("latency", "resource")) -> dict[str, dict[str, int]]:
+    """``hls_report.Cost`` of the whole network as stock hls4ml writes it, by strategy; nothing is compiled.
+
+    Empty for a network of more than ``MAX_POSITIONS`` positions, which stock hls4ml would write out as matrices.
+    """
+    if net.n_positions > MAX_POSITIONS:
+        return {}
+    costs = {}
+    for strategy in strategies:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            build_graph(net, Path(folder), strategy, reuse_factor=reuse_factor).write()
+            costs[strategy] = vars(sum(count_stock(Path(folder)), Cost()))
+    return costs
 
 
 def run(net: IntNet, x: np.ndarray, workdir: Path, strategy: str = "latency", backend: str = "Vitis",
