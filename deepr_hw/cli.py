@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_export(commands)
     _add_verify(commands)
+    _add_synth(commands)
     return parser
 
 
@@ -136,6 +137,21 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--data", metavar="NAME", help="mnist, digits, a folder of IDX files, an .npz file, or random "
                         "codes (default: what it was trained on, else random)")
     _add_verification(parser)
+    _add_json(parser)
+
+
+def _add_synth(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "synth", "synthesize the engine for a network: area, clock, images per second, bitstream",
+                      "  deepr-hw synth runs/mnist/net.safetensors --target ecp5-25k --lanes 8 --json synth.json\n"
+                      "  deepr-hw synth runs/mnist/net.safetensors --target xc7 --lanes 4     counts only\n")
+    parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
+    parser.add_argument("--target", metavar="TARGET", default="ecp5-25k", help="ecp5-25k, ecp5-45k, ecp5-85k, "
+                        "ice40-up5k, xc7 or xcup (default: %(default)s)")
+    parser.add_argument("--lanes", metavar="P", type=_positive, default=8, help="multipliers side by side (default: 8)")
+    parser.add_argument("--banks", metavar="N", type=int, choices=(1, 2), help="connection banks, 2 for a hot swap "
+                        "(default: 2; ice40: 1)")
+    parser.add_argument("--seed", metavar="N", type=_positive, default=1, help="of place and route (default: 1)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="keep bitstream, report and logs here")
     _add_json(parser)
 
 

@@ -74,6 +74,27 @@ def verify(args: Namespace) -> Outcome:
     return _verify(netfile.load(args.net), args, args.data)
 
 
+def synth(args: Namespace) -> Outcome:
+    """``deepr-hw synth``."""
+    from .sim import place
+
+    net = netfile.load(args.net)
+    with tempfile.TemporaryDirectory(prefix="deepr_hw_") as scratch, CONSOLE.status(f"synthesis for {args.target}"):
+        done = place.synthesize(net, args.target, args.lanes, args.out or Path(scratch), args.banks, args.seed)
+    facts = done.as_json()
+    table = Table("target", "lanes", "K", "LUT", "FF", "DSP", "BRAM", "Fmax MHz", "cycles/sample", "images/s")
+    table.add_row(args.target, str(args.lanes), f"{net.n_connections:,}",
+                  *(f"{facts[name]:,}" for name in ("lut", "ff", "dsp", "bram")),
+                  *("-" if facts[name] is None else f"{facts[name]:,.{digits}f}"
+                    for name, digits in (("fmax_mhz", 1), ("cycles_per_sample", 0), ("images_per_second", 0))))
+    CONSOLE.print(table)
+    if done.timing:
+        CONSOLE.print(f"critical path: {facts['critical_path']}")
+        if args.out:
+            CONSOLE.print(f"bitstream: {args.out / 'engine.bit'}")
+    return facts, True
+
+
 def _export(net: IntNet, target: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     try:
         exporter = importlib.import_module(f"deepr_hw.export.{_EXPORTERS[target]}")

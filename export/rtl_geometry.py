@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 
 LANE_COUNTS = (1, 2, 4, 8, 16)
 
-WRITE_TO_READ = 9
-"""An activation that ends in row r may be read in row r + 9 and later."""
+WRITE_TO_READ = 10
+"""An activation that ends in row r may be read in row r + 10 and later."""
 HOLD_TO_TAKE = 1
 """A final sum that ends in row r may be taken by the collector one row later."""
-LATENCY = 12
+LATENCY = 13
 """Cycles from the last input beat to the first logit beat, beyond ``Schedule.collected``."""
 
 

@@ -3,7 +3,7 @@
 // Class o comes from lane o mod Lanes. A lane's sum is held until it is taken; the schedule guarantees that it is taken
 // before the lane ends its next class. end_i marks the last row of a sample: from then on every class is there.
 // Errors:  misplaced_o: a sum came before the last one was taken, or a class was not there at the end.
-// Latency: last_i, t_i, final_i, end_i belong to stage 7; a logit leaves in stage 9 or later.
+// Latency: last_i, t_i, final_i, end_i belong to stage 8; a logit leaves in stage 10 or later.
 module deepr_collect #(
   parameter int Lanes = 8,
   parameter int Classes = 16,

@@ -103,31 +103,31 @@ module deepr_engine #(
     .valid_o(running), .row_o(row), .end_o(ending_s0), .layer_o(layer_s0), .overrun_o(error_o[4])
   );
 
-  logic [Lanes-1:0]              last_s2, mac_s2, last_s7;
-  logic [Lanes-1:0][AccBits-1:0] t_s7;
-  logic [8*Lanes-1:0]            y_s10, act_wdata;
+  logic [Lanes-1:0]              last_s2, mac_s2, last_s8;
+  logic [Lanes-1:0][AccBits-1:0] t_s8;
+  logic [8*Lanes-1:0]            y_s11, act_wdata;
   logic [BiasBits-1:0]           bias_addr;
 
-  logic       valid_s1, flip_s1, xsigned_s3, valid_s3, end_s3, any_last_s3, bank_s4;
-  logic       final_s7, end_s7, valid_s10, end_s10;
-  logic [8:0] requantize_s7;
+  logic       valid_s1, flip_s1, xsigned_s4, valid_s4, end_s4, any_last_s4, bank_s5;
+  logic       final_s8, end_s8, valid_s11, end_s11;
+  logic [8:0] requantize_s8;
 
   deepr_stages u_stages (
     .clk_i, .rst_ni, .valid_s0_i(running), .end_s0_i(ending_s0), .bank_s0_i(bank_o), .final_s0_i(layer_s0[11]),
     .flip_s0_i(buffer && layer_s0[10]), .xsigned_s0_i(layer_s0[9]), .requantize_s0_i(layer_s0[8:0]),
     .any_last_s2_i(|last_s2), .busy_o, .settled_o(settled), .valid_s1_o(valid_s1),
-    .flip_s1_o(flip_s1), .xsigned_s3_o(xsigned_s3), .valid_s3_o(valid_s3), .end_s3_o(end_s3),
-    .any_last_s3_o(any_last_s3), .bank_s4_o(bank_s4), .final_s7_o(final_s7), .end_s7_o(end_s7),
-    .requantize_s7_o(requantize_s7), .valid_s10_o(valid_s10), .end_s10_o(end_s10), .write_s10_o(act_we)
+    .flip_s1_o(flip_s1), .xsigned_s4_o(xsigned_s4), .valid_s4_o(valid_s4), .end_s4_o(end_s4),
+    .any_last_s4_o(any_last_s4), .bank_s5_o(bank_s5), .final_s8_o(final_s8), .end_s8_o(end_s8),
+    .requantize_s8_o(requantize_s8), .valid_s11_o(valid_s11), .end_s11_o(end_s11), .write_s11_o(act_we)
   );
 
   deepr_writeback #(.Words(Words), .BiasWords(BiasWords)) u_writeback (
     .clk_i, .last_word_i(last_word),
-    .valid_s3_i(valid_s3), .end_s3_i(end_s3), .any_last_s3_i(any_last_s3), .bias_addr_s4_o(bias_addr),
-    .valid_s10_i(valid_s10), .end_s10_i(end_s10), .we_s10_i(act_we), .waddr_s10_o(act_waddr)
+    .valid_s4_i(valid_s4), .end_s4_i(end_s4), .any_last_s4_i(any_last_s4), .bias_addr_s5_o(bias_addr),
+    .valid_s11_i(valid_s11), .end_s11_i(end_s11), .we_s11_i(act_we), .waddr_s11_o(act_waddr)
   );
 
-  assign act_wdata = act_we ? y_s10 : s_data_i;
+  assign act_wdata = act_we ? y_s11 : s_data_i;
 
   // Lanes; with two banks the bank is the top address bit, and the load port writes the one that is not running
   localparam int RowDepth = Banks * Rows, BiasDepth = Banks * BiasWords;
@@ -137,12 +137,12 @@ module deepr_engine #(
   if (Banks == 2) begin : gen_two_banks
     assign slot_raddr = {bank_o, row};
     assign slot_waddr = {!bank_o, load_row};
-    assign bias_raddr = {bank_s4, bias_addr};
+    assign bias_raddr = {bank_s5, bias_addr};
     assign bias_waddr = {!bank_o, load_word};
     assign layer_waddr = {!bank_o, load_index};
   end else begin : gen_one_bank
     logic unused_bank;
-    assign unused_bank = bank_s4;
+    assign unused_bank = bank_s5;
     assign slot_raddr = row;
     assign slot_waddr = load_row;
     assign bias_raddr = bias_addr;
@@ -158,9 +158,9 @@ module deepr_engine #(
       .slot_we_i(slot_we[l]), .slot_waddr_i(slot_waddr), .slot_wdata_i(load_slot),
       .bias_we_i(bias_we[l]), .bias_waddr_i(bias_waddr), .bias_wdata_i(load_bias),
       .act_we_i(act_we || frame_we), .act_waddr_i(act_we ? act_waddr : frame_waddr), .act_wdata_i(act_wdata),
-      .row_i(slot_raddr), .valid_i(valid_s1), .flip_i(flip_s1), .xsigned_i(xsigned_s3),
-      .biasaddr_i(bias_raddr), .shift_i(requantize_s7[4:0]), .ysigned_i(requantize_s7[8]), .ybits_i(requantize_s7[7:5]),
-      .last_s2_o(last_s2[l]), .mac_s2_o(mac_s2[l]), .last_s7_o(last_s7[l]), .t_o(t_s7[l]), .y_o(y_s10[8*l+:8])
+      .row_i(slot_raddr), .valid_i(valid_s1), .flip_i(flip_s1), .xsigned_i(xsigned_s4),
+      .biasaddr_i(bias_raddr), .shift_i(requantize_s8[4:0]), .ysigned_i(requantize_s8[8]), .ybits_i(requantize_s8[7:5]),
+      .last_s2_o(last_s2[l]), .mac_s2_o(mac_s2[l]), .last_s8_o(last_s8[l]), .t_o(t_s8[l]), .y_o(y_s11[8*l+:8])
     );
   end
 
@@ -170,8 +170,8 @@ module deepr_engine #(
   logic [AccBits-1:0]         logit;
 
   deepr_collect #(.Lanes(Lanes), .Classes(Classes), .AccBits(AccBits)) u_collect (
-    .clk_i, .rst_ni, .last_class_i(last_class), .final_i(final_s7), .end_i(end_s7),
-    .last_i(last_s7), .t_i(t_s7), .valid_o(logit_valid), .last_o(logit_last), .class_o(logit_class),
+    .clk_i, .rst_ni, .last_class_i(last_class), .final_i(final_s8), .end_i(end_s8),
+    .last_i(last_s8), .t_i(t_s8), .valid_o(logit_valid), .last_o(logit_last), .class_o(logit_class),
     .logit_o(logit), .misplaced_o(error_o[5])
   );
 

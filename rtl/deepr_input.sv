@@ -42,7 +42,8 @@ module deepr_input #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {word_q, full_q, waiting_q, load_q, start_q, read_q, drop_q, short_o, long_o} <= '0;
+      {word_q, load_q, start_q, read_q, drop_q, short_o, long_o} <= '0;
+      {full_q, waiting_q} <= '0;  // apart: yosys mixes no bit-selected names with others on the left
     end else begin
       short_o <= we_o && last_i && !final_word;
       long_o <= we_o && !last_i && final_word;

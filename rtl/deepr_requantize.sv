@@ -22,66 +22,63 @@ module deepr_requantize #(
     .Message("deepr_requantize: AccBits must lie in 16..32")
   ) u_acc_bits ();
 
-  // Stage 1: shift by 16 and 8. Of the result only 15 bits can still reach y_o; of the ones above it matters only
-  // whether they all equal the sign.
-  logic [38:0] wide;
-  logic [22:0] by16;
-  logic [14:0] coarse;
-  logic        sign, above, dropped;
+  // Everything but the dropped bits is carried xor the sign: a value in range has zeros above, a limit is the same
+  // number on both sides, and only y_o takes the sign back in.
+  //
+  // Stage 1: shift by 0, 8, 16 or 24. Of the result only 15 bits can still reach y_o; the ones above tell just whether
+  // they are all zero. The masks depend on the layer only: yosys merges those of all lanes.
+  logic [54:0] wide;
+  logic [31:0] extended;
+  logic [3:0]  dropped, above, end_bit;
+  logic        sign;
 
   assign sign = t_i[AccBits-1];
-  assign wide = {{(39 - AccBits){sign}}, t_i};
-  assign by16 = shift_i[4] ? wide[38:16] : wide[22:0];
-  assign coarse = shift_i[3] ? by16[22:8] : by16[14:0];
-  assign dropped = (shift_i[4] && |wide[15:0]) || (shift_i[3] && |by16[7:0]);
-  assign above = (!shift_i[4] && |(wide[38:23] ^ {16{sign}})) || (!shift_i[3] && |(by16[22:15] ^ {8{sign}}));
+  assign wide = {{(55 - AccBits){1'b0}}, t_i ^ {AccBits{sign}}};
+  assign extended = 32'($signed(t_i));
+  assign dropped = {|extended[23:0], |extended[15:0], |extended[7:0], 1'b0};
+  assign end_bit = {1'b0, shift_i[2:0]} + {1'b0, ybits_i} + 4'd1;
 
-  logic [14:0] coarse_q;
-  logic        coarse_sign_q, coarse_above_q, coarse_dropped_q, shifted_q, ysigned_q;
-  logic [2:0]  fine_q, ybits_q;
-
-  always_ff @(posedge clk_i) begin
-    coarse_q <= coarse;
-    coarse_sign_q <= sign;
-    coarse_above_q <= above;
-    coarse_dropped_q <= dropped;
-    shifted_q <= |shift_i;
-    fine_q <= shift_i[2:0];
-    {ysigned_q, ybits_q} <= {ysigned_i, ybits_i};
+  for (genvar c = 0; c < 4; c++) begin : gen_above
+    assign above[c] = |wide[54:15+8*c];
   end
 
-  // Stage 2: shift by 4, 2 and 1, clear the lowest bit of a tie.
-  logic [6:0]  fine_mask;
-  logic [14:0] by4, by2, fine;
-  logic        tie;
-
-  assign by4 = fine_q[2] ? {{4{coarse_sign_q}}, coarse_q[14:4]} : coarse_q;
-  assign by2 = fine_q[1] ? {{2{coarse_sign_q}}, by4[14:2]} : by4;
-  assign fine = fine_q[0] ? {coarse_sign_q, by2[14:1]} : by2;
-  assign fine_mask = ~(7'h7f << fine_q);
-  assign tie = shifted_q && !coarse_dropped_q && !(|(coarse_q[6:0] & fine_mask));
-
-  logic [14:0] q_q;
-  logic        sign_q, above_q, limit_signed_q;
-  logic [7:0]  high_q;
+  logic [14:0] coarse_q, outside_mask_q;
+  logic [7:0]  dropped_mask_q, high_s1_q;
+  logic [2:0]  fine_q;
+  logic        sign_s1_q, above_q, coarse_dropped_q, shifted_q, ysigned_q;
 
   always_ff @(posedge clk_i) begin
-    q_q <= {fine[14:1], fine[0] && !tie};
-    sign_q <= coarse_sign_q;
-    above_q <= coarse_above_q;
-    high_q <= ~(8'hfe << ybits_q);
-    limit_signed_q <= ysigned_q;
+    coarse_q <= wide[{1'b0, shift_i[4:3], 3'b000}+:15];
+    sign_s1_q <= sign;
+    above_q <= above[shift_i[4:3]];
+    coarse_dropped_q <= dropped[shift_i[4:3]];
+    shifted_q <= |shift_i;
+    fine_q <= shift_i[2:0];
+    dropped_mask_q <= ~(8'hff << shift_i[2:0]);
+    outside_mask_q <= 15'h7fff << end_bit;
+    high_s1_q <= ~(8'hfe << ybits_i);
+    ysigned_q <= ysigned_i;
+  end
+
+  // Stage 2: shift by 0 to 7, clear the lowest bit of a tie.
+  logic [7:0] fine, q_q, high_q;
+  logic       tie, sign_q, outside_q, zero_q;
+
+  assign fine = coarse_q[{1'b0, fine_q}+:8];
+  assign tie = shifted_q && !coarse_dropped_q && !(|((coarse_q[7:0] ^ {8{sign_s1_q}}) & dropped_mask_q));
+
+  always_ff @(posedge clk_i) begin
+    q_q <= {fine[7:1], tie ? sign_s1_q : fine[0]};
+    sign_q <= sign_s1_q;
+    outside_q <= above_q || |(coarse_q & outside_mask_q);
+    zero_q <= sign_s1_q && !ysigned_q;
+    high_q <= high_s1_q;
   end
 
   // Stage 3: saturate.
-  logic [7:0] limit;
-  logic       outside;
-
-  assign outside = above_q || |((q_q ^ {15{sign_q}}) & {7'h7f, ~high_q}) || (sign_q && !limit_signed_q);
-  assign limit = sign_q ? ~high_q & {8{limit_signed_q}} : high_q;
-
   always_ff @(posedge clk_i) begin
-    y_o <= outside ? limit : q_q[7:0];
+    if (zero_q) y_o <= '0;
+    else y_o <= {8{sign_q}} ^ (outside_q ? high_q : q_q);
   end
 
 endmodule

@@ -91,8 +91,8 @@ def test_the_comparison_sees_round_half_up(tmp_path, monkeypatch) -> None:
     for path in runner.rtl_sources():
         text = path.read_text()
         if path.stem == "deepr_requantize":
-            assert text.count("fine[0] && !tie") == 1
-            text = text.replace("fine[0] && !tie", "fine[0]")
+            assert text.count("tie ? sign_s1_q : fine[0]") == 1
+            text = text.replace("tie ? sign_s1_q : fine[0]", "fine[0]")
         (tmp_path / path.name).write_text(text)
         sources.append(tmp_path / path.name)
     net = mnist_shaped(4)
