@@ -141,7 +141,7 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _add_synth(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "synth", "synthesize the engine for a network: area, clock, images per second, bitstream",
+    parser = _command(commands, "synth", "synthesize the engine: area, clock, images per second, bitstream",
                       "  deepr-hw synth runs/mnist/net.safetensors --target ecp5-25k --lanes 8 --json synth.json\n"
                       "  deepr-hw synth runs/mnist/net.safetensors --target xc7 --lanes 4     counts only\n")
     parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")

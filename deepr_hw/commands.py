@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any

@@ -61,7 +61,7 @@ class Synthesis:
     @property
     def images_per_second(self) -> float | None:
         """Clock over the interval of the cycle formula."""
-        return self.timing and self.timing.fmax_mhz * 1e6 / self.cycles_per_sample
+        return self.timing.fmax_mhz * 1e6 / self.cycles_per_sample if self.timing else None
 
     def as_json(self) -> dict[str, Any]:
         """What ``deepr-hw synth --json`` writes."""

@@ -17,8 +17,8 @@ from .open_tools import run_tool
 SCAN, ENGINE = "deepr_scan", "deepr_engine"
 
 _ECP5_LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
-_XILINX_LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2, "RAM64X1D": 2,
-                "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
+_XILINX_LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2,
+                "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def script(sources: Sequence[str], top: str, parameters: Mapping[str, int], of: 
     flatten = "" if "ecp5" in of.command or "ice40" in of.command else " -flatten"
     return (f"read_verilog -sv -defer {' '.join(sources)}\nhierarchy -check -top {top} {values}\n{keep}"
             f"{of.command}{flatten} -top {top} {options}\ncheck -assert\ntee -q -o stat.json stat -json\n"
-            "flatten\nopt_clean -purge\nwrite_json netlist.json\nrename -top netlist\nwrite_verilog -noattr netlist.v\n")
+            "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
+            "rename -top netlist\nwrite_verilog -noattr netlist.v\n")
 
 
 def _cells(stat: Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]], top: str) -> dict[str, int]:
