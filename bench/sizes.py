@@ -39,15 +39,18 @@ def main() -> None:
         parser.error("either a network file or --random")
     net = netfile.load(args.net) if args.net else random_layer(*args.random)
     rows = as_rows(net)
-    table = Table()
-    for heading in ("form", "kind", "bytes", "per connection", "remark"):
-        table.add_column(heading, no_wrap=True, justify="right" if "bytes" in heading or "per" in heading else "left")
+    table = Table("form", "kind")
+    for heading in ("bytes", "bytes / connection"):
+        table.add_column(heading, justify="right")
     for row in rows:
         per = row["bytes_per_connection"]
         table.add_row(row["name"], row["kind"], "-" if per is None else f"{row['bytes']:,.0f}",
-                      "-" if per is None else f"{per:,.2f}", row["remark"])
+                      "-" if per is None else f"{per:,.2f}")
     CONSOLE.print(table)
-    CONSOLE.print(f"{net.n_connections:,} connections of {net.n_positions:,} positions")
+    for row in rows:
+        if row["remark"]:
+            print(f"{row['name']}: {row['remark']}")
+    print(f"{net.n_connections:,} connections of {net.n_positions:,} positions")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")
 
