@@ -1,0 +1,106 @@
+"""A feed-forward network of dense layers as other people's files describe it, in real numbers."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepr_hw.ir import IntNet
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """``clip(round_half_even(value / step), lowest, highest) * step``; a zero point is already taken off the codes."""
+
+    step: float
+    lowest: int
+    highest: int
+
+    def within(self, low: float, high: float) -> "Quantizer":
+        """The same for values that are clipped to ``low``..``high`` before: exact where these are multiples of step."""
+        lowest = self.lowest if low == -np.inf else max(self.lowest, round(low / self.step))
+        highest = self.highest if high == np.inf else min(self.highest, round(high / self.step))
+        return Quantizer(self.step, min(lowest, highest), highest)
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """Codes of real ``values``, as float64 integers."""
+        return np.clip(np.rint(values / self.step), self.lowest, self.highest)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """``y = quantizer(clip(x @ weight + bias, low, high))``; a rectifier is ``low = 0``.
+
+    name      : node of the original
+    weight    : (n_in, n_out) float64
+    connected : (n_in, n_out) bool, positions that hold a connection
+    bias      : (n_out,) float64
+    codes     : (n_in, n_out) int64 with ``codes * step == weight``, where the original is quantized with one step
+    """
+
+    name: str
+    weight: np.ndarray
+    connected: np.ndarray
+    bias: np.ndarray
+    codes: np.ndarray | None = None
+    step: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
+    quantizer: Quantizer | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has been applied to the sums yet."""
+        return self.low == -np.inf and self.high == np.inf and self.quantizer is None
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Layers in order behind ``quantizer(clip(values * scale + offset, low, high))``; ``ending`` names what stood
+    behind the logits."""
+
+    layers: tuple[Dense, ...]
+    quantizer: Quantizer | None = None
+    scale: np.ndarray | float = 1.0
+    offset: np.ndarray | float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
+    ending: str = ""
+
+    def evaluate(self, values: np.ndarray) -> list[np.ndarray]:
+        """Input and sums of every layer, float64: [input 0, sums 0, sums 1, ...], quantized where the chain is."""
+        x = np.asarray(values, np.float64).reshape(len(values), -1) * self.scale + self.offset
+        x = np.clip(x, self.low, self.high)
+        x = x if self.quantizer is None else self.quantizer.codes(x) * self.quantizer.step
+        seen = [x]
+        for layer in self.layers:
+            seen.append(x @ layer.weight + layer.bias)
+            x = np.clip(seen[-1], layer.low, layer.high)
+            x = x if layer.quantizer is None else layer.quantizer.codes(x) * layer.quantizer.step
+        return seen
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """An imported network and how its codes relate to the original's numbers.
+
+    net        : the network
+    x_unit     : original input values per input code; code = clip(round(value * scale + offset) / x_unit) + x_zero)
+    x_zero     : input code of the value 0
+    logit_unit : original output per logit code
+    notes      : what was changed on the way; empty where nothing was lost
+    """
+
+    net: IntNet
+    x_unit: float
+    x_zero: int
+    scale: np.ndarray | float
+    offset: np.ndarray | float
+    logit_unit: float
+    notes: tuple[str, ...] = field(default=())
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """Input codes of the original's input ``values`` (n, ...): (n, n_in) in the type of ``net.x_format``."""
+        fmt = self.net.x_format
+        scaled = (np.asarray(values, np.float64).reshape(len(values), -1) * self.scale + self.offset) / self.x_unit
+        return np.clip(np.rint(scaled) + self.x_zero, fmt.lo, fmt.hi).astype(fmt.dtype)
