@@ -44,10 +44,12 @@ def augment(images, order, out, shift, rotation, scale, elastic, state):
     grid_y, grid_x = np.float32((_GRID - 1) / max(height - 1, 1)), np.float32((_GRID - 1) / max(width - 1, 1))
     field = np.zeros((2, _GRID, _GRID), np.float32)
     rows = np.zeros((2, _GRID), np.float32)
-    padded = np.zeros((height + 3, width + 3), np.float32)
+    padded = np.zeros((height + 3) * (width + 3), np.float32)
+    where, part = np.zeros(width, np.uint32), np.zeros((2, width), np.float32)
     for number in order:
-        padded[1 : height + 1, 1 : width + 1] = images[number]
-        result = out[number]
+        for y in range(height):
+            for x in range(width):
+                padded[(y + 1) * (width + 3) + x + 1] = images[number, y, x]
         angle = np.deg2rad(rotation) * uniform(state)
         grow_y, grow_x, shear = scale * uniform(state), scale * uniform(state), scale * uniform(state)
         cosine, sine = np.cos(angle), np.sin(angle)
@@ -55,33 +57,53 @@ def augment(images, order, out, shift, rotation, scale, elastic, state):
         axy, axx = np.float32(-sine), np.float32(cosine * (1 + grow_x))
         ty, tx = middle_y + np.float32(shift * uniform(state)), middle_x + np.float32(shift * uniform(state))
         if elastic > 0:
-            for i in range(field.size):
-                field.ravel()[i] = elastic * _normal(state)
+            for axis in range(2):
+                for j in range(_GRID):
+                    for i in range(_GRID):
+                        field[axis, j, i] = elastic * _normal(state)
         for y in range(height):
             dy = np.float32(y) - middle_y
             position = np.float32(y) * grid_y
             j = min(int(position), _GRID - 2)
-            rows[:] = field[:, j] + (position - np.float32(j)) * (field[:, j + 1] - field[:, j])
-            _sample_row(padded, result[y], ayy * dy + ty, ayx, axy * dy + tx, axx, middle_x, rows, grid_x)
+            for axis in range(2):
+                for i in range(_GRID):
+                    rows[axis, i] = field[axis, j, i] + (position - np.float32(j)) * (
+                        field[axis, j + 1, i] - field[axis, j, i])
+            _find_row(where, part, ayy * dy + ty, ayx, axy * dy + tx, axx, middle_x, rows, grid_x, elastic > 0, height)
+            _sample_row(out, number, y, padded, where, part)
 
 
 @kernel(fastmath={"contract", "reassoc"})
-def _sample_row(padded, result, y, step_y, x, step_x, middle, rows, grid):
-    """One row of a deformed image: bilinear values of ``padded`` (one zero before, two behind) along a line that starts
-    from (y, x) at pixel ``middle`` and is displaced by ``rows`` (2, 5)."""
-    one, half = np.float32(1), np.float32(0.5)
-    last_y, last_x = np.float32(padded.shape[0] - 2), np.float32(padded.shape[1] - 2)
-    for i in range(result.size):
+def _find_row(where, part, y, step_y, x, step_x, middle, rows, grid, elastic, height):
+    """Where the pixels of one row come from: place in the padded image (one zero before, two behind) and the fractions
+    ``part`` (2, width) beyond it, along a line that meets (y, x) at pixel ``middle``, displaced by ``rows`` (2, 5)."""
+    width = where.size
+    for i in range(width):
         dx = np.float32(i) - middle
-        position = np.float32(i) * grid
-        j = min(np.int32(position), np.int32(_GRID - 2))
-        f = position - np.float32(j)
-        sy = y + step_y * dx + rows[0, j] + f * (rows[0, j + 1] - rows[0, j]) + one
-        sx = x + step_x * dx + rows[1, j] + f * (rows[1, j + 1] - rows[1, j]) + one
-        sy = min(max(sy, np.float32(0)), last_y)
-        sx = min(max(sx, np.float32(0)), last_x)
-        top, left = np.int32(sy), np.int32(sx)
-        fy, fx = sy - np.float32(top), sx - np.float32(left)
-        upper = padded[top, left] + fx * (padded[top, left + 1] - padded[top, left])
-        lower = padded[top + 1, left] + fx * (padded[top + 1, left + 1] - padded[top + 1, left])
-        result[i] = np.uint8(upper + fy * (lower - upper) + half)
+        part[0, i] = y + step_y * dx + np.float32(1)
+        part[1, i] = x + step_x * dx + np.float32(1)
+    if elastic:
+        for i in range(width):
+            position = np.float32(i) * grid
+            j = min(np.int32(position), np.int32(_GRID - 2))
+            f = position - np.float32(j)
+            part[0, i] += rows[0, j] + f * (rows[0, j + 1] - rows[0, j])
+            part[1, i] += rows[1, j] + f * (rows[1, j + 1] - rows[1, j])
+    for i in range(width):
+        sy = min(max(part[0, i], np.float32(0)), np.float32(height + 1))
+        sx = min(max(part[1, i], np.float32(0)), np.float32(width + 1))
+        top, left = np.uint32(np.int32(sy)), np.uint32(np.int32(sx))
+        where[i] = np.uint32(top * np.uint32(width + 3) + left)
+        part[0, i] = sy - np.float32(top)
+        part[1, i] = sx - np.float32(left)
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def _sample_row(out, number, y, padded, where, part):
+    """Bilinear values of the padded image at ``where`` + ``part``, rounded, into row ``y`` of image ``number``."""
+    below = np.uint64(where.size + 3)
+    for i in range(where.size):
+        k, fy, fx = np.uint64(where[i]), part[0, i], part[1, i]
+        upper = padded[k] + fx * (padded[k + np.uint64(1)] - padded[k])
+        lower = padded[k + below] + fx * (padded[k + below + np.uint64(1)] - padded[k + below])
+        out[number, y, i] = np.uint8(np.int32(upper + fy * (lower - upper) + np.float32(0.5)))
