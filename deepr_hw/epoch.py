@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deepr import Arrays, Groups, encode, precondition, rewire, update
+from .deepr import encode, precondition, update
 from .jit import kernel
 from .kernels import backward, cross_entropy, forward, load_batch
 from .noise import next_u64
+from .rewiring import Arrays, Groups, rewire
 from .vectors import LANES
 
 

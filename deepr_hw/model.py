@@ -8,11 +8,12 @@ import numpy as np
 from .budget import make_partition
 from .config import Config
 from .connections import Connections, make_connections
-from .deepr import Arrays, as_arrays, encode
+from .deepr import encode
 from .fixed import PIXEL, Format
 from .kernels import evaluate
 from .layers import LayerView
 from .quantize import activation_format, weight_format
+from .rewiring import Arrays, as_arrays
 
 _BLOCK = 64
 """Samples evaluated together."""

@@ -1,8 +1,6 @@
 """The training loop: epochs of compiled steps, measured, logged, checkpointed; ends in a frozen integer network."""
 
-import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,38 +13,15 @@ from .budget import explain
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import OPTIMIZERS, Config, TrainingConfig, dump_config
 from .data import Dataset
-from .deepr import as_groups
 from .epoch import Rule, Totals, make_scratch, run_steps
 from .files import make_folder, write_text
 from .freeze import freeze
 from .ir import IntNet
 from .model import Model, calibrate, make_model
 from .noise import NORMAL_TABLE, seed_state
-from .partition import Partition
+from .rewiring import as_groups
+from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .version import __version__
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One line of ``metrics.jsonl``. Accuracies are shares of 1; ``nan`` (JSON null) where there is nothing to measure.
-
-    train_accuracy : over the epoch's own steps, while the weights were moving
-    val_accuracy   : on the held-out part of the training data
-    test_accuracy  : of the frozen network in the integer reference; null while training in float, or without test data
-    active_min/max : connections after every update and refill of the epoch
-    n_nonzero      : active connections whose code is not 0; null while training in float
-    """
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    val_accuracy: float | None
-    test_accuracy: float | None
-    active_min: int
-    active_max: int
-    rewired: int
-    n_nonzero: int | None
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -59,31 +34,6 @@ class TrainResult:
 
 
 @dataclass(eq=False)
-class BudgetLog:
-    """Connections per group, looked at after every update and refill.
-
-    extremes : (2, G) int64, lowest and highest count over all steps so far
-    steps    : (1,) int64, how many steps that were
-    """
-
-    extremes: np.ndarray
-    steps: np.ndarray
-
-    def as_json(self, config: Config, partition: Partition) -> str:
-        """What ``budget.json`` holds."""
-        return json.dumps({
-            "kind": partition.kind, "arithmetic": explain(config.budget, partition.sizes, config.network.bias),
-            "n_connections": partition.n_connections, "steps": int(self.steps[0]),
-            "limits": partition.limits.tolist(), "active_min": self.extremes[0].tolist(),
-            "active_max": self.extremes[1].tolist()}) + "\n"
-
-
-def start_log(partition: Partition) -> BudgetLog:
-    """A log that has seen no step."""
-    return BudgetLog(np.stack([partition.limits, partition.limits]).astype(np.int64), np.zeros(1, np.int64))
-
-
-@dataclass(eq=False)
 class TrainState:
     """Everything that a step changes; a checkpoint holds it."""
 
@@ -92,9 +42,6 @@ class TrainState:
     stream: np.ndarray
     history: list[EpochMetrics]
     log: BudgetLog
-
-
-Progress = Callable[[EpochMetrics, int], None]
 
 
 def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
@@ -115,8 +62,8 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
         _restore(state, checkpoint, config)
     write_text(run_dir / "config.toml", dump_config(config))
     metrics = run_dir / "metrics.jsonl"
-    write_text(metrics, "".join(_as_line(m) for m in state.history))
-    with _bar(config, progress) as report:
+    write_text(metrics, "".join(as_line(m) for m in state.history))
+    with Bar(config, progress) as report:
         for epoch in range(len(state.history), config.training.epochs):
             if exhausted(state.history, config.training.patience):
                 break
@@ -124,7 +71,7 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
             extra = {"stream": state.stream, "extremes": state.log.extremes, "steps": state.log.steps}
             save_checkpoint(checkpoint, state.model, extra, _about(config, state))
             with open(metrics, "a", encoding="utf-8") as log:
-                log.write(_as_line(state.history[-1]))
+                log.write(as_line(state.history[-1]))
             report(state.history[-1], config.training.epochs)
     net = freeze(state.model, dataset.class_labels, _provenance(config, dataset, state))
     write_text(run_dir / "budget.json", state.log.as_json(config, state.model.connections.partition))
@@ -178,7 +125,7 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
     if model.quantized:
-        test = integer_accuracy(freeze(model), dataset.x_test, dataset.y_test) if len(dataset.x_test) else None
+        test = model.accuracy(dataset.x_test, dataset.y_test) if len(dataset.x_test) else None
         n_nonzero = int(np.count_nonzero(model.connections.code))
     return EpochMetrics(epoch, totals.loss / len(x), totals.right / len(x), val, test, totals.active_min,
                         totals.active_max, totals.rewired, n_nonzero, round(time.perf_counter() - started, 3))
@@ -251,43 +198,3 @@ def _provenance(config: Config, dataset: Dataset, state: TrainState) -> dict[str
             "steps": str(state.log.steps[0]), "active_min": str(min(m.active_min for m in state.history)),
             "active_max": str(max(m.active_max for m in state.history)),
             "budget": explain(config.budget, state.model.sizes, config.network.bias)}
-
-
-def _as_line(metrics: EpochMetrics) -> str:
-    return json.dumps(asdict(metrics)) + "\n"
-
-
-class _Bar:
-    """A rich progress bar with one description per epoch; or only the caller's function."""
-
-    def __init__(self, config: Config, progress: Progress | None) -> None:
-        self._progress = progress
-        if progress is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            from .console import CONSOLE
-
-            self._bar = Progress(TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
-                                 TextColumn("{task.description}"), console=CONSOLE)
-            self._task = self._bar.add_task("", total=config.training.epochs)
-
-    def __enter__(self) -> Progress:
-        if self._progress is None:
-            self._bar.start()
-        return self._show
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is None:
-            self._bar.stop()
-
-    def _show(self, m: EpochMetrics, n_epochs: int) -> None:
-        if self._progress is not None:
-            self._progress(m, n_epochs)
-            return
-        accuracy = "float" if m.test_accuracy is None else f"{100 * m.test_accuracy:.2f} %"
-        self._bar.update(self._task, completed=m.epoch + 1, description=(
-            f"loss {m.loss:.4f}  test {accuracy}  active {m.active_min:,}..{m.active_max:,}  rewired {m.rewired:,}"))
-
-
-def _bar(config: Config, progress: Progress | None) -> _Bar:
-    return _Bar(config, progress)

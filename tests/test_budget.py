@@ -8,7 +8,7 @@ import pytest
 from deepr_hw.budget import explain, make_partition
 from deepr_hw.config import BudgetConfig
 from deepr_hw.connections import make_connections
-from deepr_hw.deepr import as_arrays, as_groups, rewire
+from deepr_hw.rewiring import as_arrays, as_groups, rewire
 
 SIZES = (30, 12, 8, 4)
 

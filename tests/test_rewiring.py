@@ -6,8 +6,9 @@ import pytest
 from deepr_hw.budget import Partition, make_partition
 from deepr_hw.config import BudgetConfig
 from deepr_hw.connections import choose_distinct, draw_positions, make_connections
-from deepr_hw.deepr import as_arrays, as_groups, insert, remove, rewire, rewire_numpy, update
+from deepr_hw.deepr import update
 from deepr_hw.noise import NORMAL_TABLE, below, normal, seed_state
+from deepr_hw.rewiring import as_arrays, as_groups, insert, remove, rewire, rewire_numpy
 
 SIZES = (7, 5, 4)
 

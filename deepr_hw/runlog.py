@@ -1,0 +1,100 @@
+"""What a run leaves behind while it goes: metrics per epoch, connections per group after every step, a progress bar."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .budget import explain
+from .config import Config
+from .partition import Partition
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of ``metrics.jsonl``. Accuracies are shares of 1; ``nan`` (JSON null) where there is nothing to measure.
+
+    train_accuracy : over the epoch's own steps, while the weights were moving
+    val_accuracy   : on the held-out part of the training data
+    test_accuracy  : of the integers in evaluation mode, which are the reference's; null in float training and
+                     without test data
+    active_min/max : connections after every update and refill of the epoch
+    n_nonzero      : active connections whose code is not 0; null while training in float
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    val_accuracy: float | None
+    test_accuracy: float | None
+    active_min: int
+    active_max: int
+    rewired: int
+    n_nonzero: int | None
+    seconds: float
+
+
+@dataclass(eq=False)
+class BudgetLog:
+    """Connections per group, looked at after every update and refill.
+
+    extremes : (2, G) int64, lowest and highest count over all steps so far
+    steps    : (1,) int64, how many steps that were
+    """
+
+    extremes: np.ndarray
+    steps: np.ndarray
+
+    def as_json(self, config: Config, partition: Partition) -> str:
+        """What ``budget.json`` holds."""
+        return json.dumps({
+            "kind": partition.kind, "arithmetic": explain(config.budget, partition.sizes, config.network.bias),
+            "n_connections": partition.n_connections, "steps": int(self.steps[0]),
+            "limits": partition.limits.tolist(), "active_min": self.extremes[0].tolist(),
+            "active_max": self.extremes[1].tolist()}) + "\n"
+
+
+def start_log(partition: Partition) -> BudgetLog:
+    """A log that has seen no step."""
+    return BudgetLog(np.stack([partition.limits, partition.limits]).astype(np.int64), np.zeros(1, np.int64))
+
+
+Progress = Callable[[EpochMetrics, int], None]
+
+
+def as_line(metrics: EpochMetrics) -> str:
+    """One line of ``metrics.jsonl``."""
+    return json.dumps(asdict(metrics)) + "\n"
+
+
+class Bar:
+    """A rich progress bar with one description per epoch; or only the caller's function."""
+
+    def __init__(self, config: Config, progress: Progress | None) -> None:
+        self._progress = progress
+        if progress is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            from .console import CONSOLE
+
+            self._bar = Progress(TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
+                                 TextColumn("{task.description}"), console=CONSOLE)
+            self._task = self._bar.add_task("", total=config.training.epochs)
+
+    def __enter__(self) -> Progress:
+        if self._progress is None:
+            self._bar.start()
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress is None:
+            self._bar.stop()
+
+    def _show(self, m: EpochMetrics, n_epochs: int) -> None:
+        if self._progress is not None:
+            self._progress(m, n_epochs)
+            return
+        accuracy = "float" if m.test_accuracy is None else f"{100 * m.test_accuracy:.2f} %"
+        self._bar.update(self._task, completed=m.epoch + 1, description=(
+            f"loss {m.loss:.4f}  test {accuracy}  active {m.active_min:,}..{m.active_max:,}  rewired {m.rewired:,}"))
