@@ -16,6 +16,7 @@ _EPILOG = """\
 examples:
   deepr-hw run mnist_paper --out runs/mnist          train, freeze, export, verify in every engine, report
   deepr-hw train digits --out runs/digits            train only
+  deepr-hw compare digits --out runs/sweep --methods deep_r,fixed --budgets 10%,25% --seeds 3
   deepr-hw info runs/digits/net.safetensors          what is in a network
   deepr-hw verify runs/digits/net.safetensors        the same bits in ONNX, hls4ml C++ and two RTL simulators
   deepr-hw export rtl runs/digits/net.safetensors --out build/rtl
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_run(commands)
+    _add_compare(commands)
     _add_info(commands)
     _add_export(commands)
     _add_verify(commands)
@@ -96,6 +98,27 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_config(parser)
     _add_verification(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "compare", "train methods x budgets x seeds; a CSV, and accuracy against connectivity",
+                      "  deepr-hw compare digits --out runs/sweep --methods deep_r,fixed --budgets 10%,25% --seeds 3\n"
+                      "  deepr-hw compare mnist_paper --out runs/mnist --budgets 0.5%,1%,3552,3% --jobs 2\n"
+                      "  deepr-hw compare mnist_paper --out runs/mnist --budgets 1%,3% --backend dask --address "
+                      "127.0.0.1:8786\n\n"
+                      "finished cells of RUN are not run again: the same command goes on after an interruption\n")
+    _add_config(parser)
+    parser.add_argument("--methods", metavar="LIST", default="", help="comma-separated (default: the configuration's)")
+    parser.add_argument("--budgets", metavar="LIST", default="", help="comma-separated, each a number of connections "
+                        "or a percentage of all positions (default: the configuration's)")
+    parser.add_argument("--seeds", metavar="N", type=_positive, default=3, help="seeds per method and budget, from "
+                        "training.seed on (default: %(default)s)")
+    parser.add_argument("--jobs", metavar="N", type=_positive, default=-1, help="trainings at once (default: one per "
+                        "core, or per worker of the cluster)")
+    parser.add_argument("--backend", choices=("loky", "threading", "dask", "ray"), default="loky",
+                        help="what runs them: processes, threads, or a cluster (default: %(default)s)")
+    parser.add_argument("--address", metavar="HOST:PORT", help="the cluster's scheduler (default: a cluster on this "
+                        "machine)")
 
 
 def _add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

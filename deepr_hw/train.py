@@ -23,6 +23,9 @@ from .rewiring import as_groups
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .version import __version__
 
+_EXPLODED = 100
+"""Mean loss of an epoch that counts as divergence, in units of what guessing costs, ``log(n_classes)``."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -118,9 +121,7 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
         x = deformed(config, dataset, x, state.rng)
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
     totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream, state.log)
-    if not np.isfinite(totals.loss):
-        raise ValueError(f"training diverged in epoch {epoch}, step {totals.steps}: the loss is not finite; lower "
-                         f"training.learning_rate (it was {etas[totals.steps]:g} here)")
+    _check_converging(totals, len(x), model, epoch, etas)
     model.connections.check()
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
@@ -150,6 +151,20 @@ def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Gen
     augment(x.reshape(-1, *shape), np.arange(len(x)), out.reshape(-1, *shape), a.shift, a.rotation, a.scale, a.elastic,
             seed_state(rng))
     return out
+
+
+def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np.ndarray) -> None:
+    """Raise ``ValueError`` when the steps of an epoch diverged. In 8 bits an explosion may hide behind saturated codes:
+    the loss stays finite while the weights leave every bound."""
+    if not np.isfinite(totals.loss):
+        what, eta = f", step {totals.steps}: the loss is not finite", etas[totals.steps]
+    elif not np.isfinite(model.connections.weight).all():
+        what, eta = ": a weight is not finite", etas.max()
+    elif totals.loss > _EXPLODED * np.log(max(2, model.sizes[-1])) * n:
+        what, eta = f": the loss exploded to {totals.loss / n:.3g} per sample", etas.max()
+    else:
+        return
+    raise ValueError(f"training diverged in epoch {epoch}{what}; lower training.learning_rate (it was {eta:g} here)")
 
 
 def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,

@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy():
     assert "examples:" in shown
 
 
-@pytest.mark.parametrize("command", ["train", "run", "info", "export", "verify"])
+@pytest.mark.parametrize("command", ["train", "run", "compare", "info", "export", "verify"])
 def test_every_command_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
