@@ -28,14 +28,14 @@ module deepr_requantize #(
   // Stage 1: shift by 0, 8, 16 or 24. Of the result only 15 bits can still reach y_o; the ones above tell just whether
   // they are all zero. The masks depend on the layer only: yosys merges those of all lanes.
   logic [54:0] wide;
-  logic [31:0] extended;
+  logic [23:0] extended;
   logic [3:0]  dropped, above, end_bit;
   logic        sign;
 
   assign sign = t_i[AccBits-1];
   assign wide = {{(55 - AccBits){1'b0}}, t_i ^ {AccBits{sign}}};
-  assign extended = 32'($signed(t_i));
-  assign dropped = {|extended[23:0], |extended[15:0], |extended[7:0], 1'b0};
+  assign extended = 24'($signed(t_i));
+  assign dropped = {|extended, |extended[15:0], |extended[7:0], 1'b0};
   assign end_bit = {1'b0, shift_i[2:0]} + {1'b0, ybits_i} + 4'd1;
 
   for (genvar c = 0; c < 4; c++) begin : gen_above

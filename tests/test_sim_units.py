@@ -31,9 +31,9 @@ def test_the_requantizer_in_verilator(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("test", "top", "good", "bad"), [
-    ("requantizer", "deepr_requantize", "fine[0] && !tie", "fine[0]"),
-    ("requantizer", "deepr_requantize", "|wide[15:0]", "|wide[15:1]"),
-    ("requantizer", "deepr_requantize", "(sign_q && !limit_signed_q)", "1'b0"),
+    ("requantizer", "deepr_requantize", "tie ? sign_s1_q : fine[0]", "fine[0]"),
+    ("requantizer", "deepr_requantize", "|extended[7:0]", "|extended[7:1]"),
+    ("requantizer", "deepr_requantize", "sign_s1_q && !ysigned_q", "1'b0"),
     ("mac", "deepr_mac", "last_q[1]", "last_q[2]"),
     ("mac", "deepr_mac", "xsigned_i && x_i[7]", "x_i[7]"),
     ("argmax", "deepr_argmax", "value_i > best_q", "value_i >= best_q")])
