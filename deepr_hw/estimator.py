@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import reference
 from .budget import positions_per_layer
-from .config import Config, config_from
+from .config import BudgetConfig, Config, config_from
 from .data import Dataset
 from .fixed import quantize
 from .freeze import freeze
@@ -150,6 +151,9 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self._seed = int(check_random_state(self.random_state).randint(1 << 31))
         self._state: TrainState = start(self._config(self.epochs), self._dataset(x[:1], np.zeros(1, np.int64)))
         self.n_connections_ = self._state.model.connections.n_connections
+        if self.n_connections_ < self.n_connections:
+            warnings.warn(f"n_connections = {self.n_connections}: the network has only {self.n_connections_} positions "
+                          "and is dense", stacklevel=3)
         self.loss_curve_: list[float] = []
 
     def _learn_scale(self, x: np.ndarray) -> None:
@@ -207,20 +211,20 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         """The parameters as a configuration, which checks them."""
         if self.budget not in ("per_layer", "global"):
             raise ValueError(f"budget = {self.budget!r}: expected 'per_layer' or 'global'")
-        hidden = [_plain(width) for width in self.hidden]
-        quantization = {"weight_bits": _plain(self.weight_bits), "activation_bits": _plain(self.activation_bits),
-                        "calibrate_epochs": max(0, _plain(epochs) // 2)}
+        hidden = [_plain(width) for width in self.hidden] if isinstance(self.hidden, Iterable) else self.hidden
         training = {name: _plain(getattr(self, name)) for name in (
             "method", "batch_size", "learning_rate", "decay", "l1", "temperature")}
-        table = {"network": {"hidden": hidden, "bias": _plain(self.bias)}, "quantization": quantization,
-                 "training": {**training, "epochs": _plain(epochs), "seed": self._seed}}
-        config_from({**table, "budget": {"global": 1}})
+        config = config_from({
+            "network": {"hidden": hidden, "bias": _plain(self.bias)}, "budget": {"global": 1},
+            "quantization": {name: _plain(getattr(self, name)) for name in ("weight_bits", "activation_bits")},
+            "training": {**training, "epochs": _plain(epochs), "seed": self._seed}})
         total = self._total()
-        if total < self.n_connections:
-            warnings.warn(f"n_connections = {self.n_connections}: the network has only {total} positions and is dense",
-                          stacklevel=4)
-        shares = share_per_layer(total, self._sizes())
-        return config_from({**table, "budget": {"global": total} if self.budget == "global" else {"per_layer": shares}})
+        if self.budget == "global":
+            budget = BudgetConfig(total=total)
+        else:
+            budget = BudgetConfig(per_layer=share_per_layer(total, self._sizes()))
+        scales = dataclasses.replace(config.quantization, calibrate_epochs=config.training.epochs // 2)
+        return dataclasses.replace(config, budget=budget, quantization=scales)
 
 
 def _plain(value: Any) -> Any:

@@ -34,6 +34,8 @@ class Partition:
     def __post_init__(self) -> None:
         if (self.limits < 0).any():
             raise ValueError(f"budget {self.kind}: limits {self.limits.tolist()} can't be negative")
+        if not self.limits.any():
+            raise ValueError(f"budget {self.kind}: all limits are 0, so there is no connection to train")
         over = np.flatnonzero(self.limits > self.n_positions)
         if over.size:
             g = int(over[0])

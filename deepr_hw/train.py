@@ -15,6 +15,7 @@ from .config import OPTIMIZERS, Config, TrainingConfig, dump_config
 from .data import Dataset
 from .epoch import Rule, Totals, make_scratch, run_steps
 from .files import make_folder, write_text
+from .fixed import MAX_FRAC
 from .freeze import freeze
 from .ir import IntNet
 from .model import Model, calibrate, make_model
@@ -158,8 +159,8 @@ def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np
     the loss stays finite while the weights leave every bound."""
     if not np.isfinite(totals.loss):
         what, eta = f", step {totals.steps}: the loss is not finite", etas[totals.steps]
-    elif not np.isfinite(model.connections.weight).all():
-        what, eta = ": a weight is not finite", etas.max()
+    elif not np.abs(model.connections.weight).max() < 2.0**MAX_FRAC:  # NaN too
+        what, eta = ": a weight has left every format", etas.max()
     elif totals.loss > _EXPLODED * np.log(max(2, model.sizes[-1])) * n:
         what, eta = f": the loss exploded to {totals.loss / n:.3g} per sample", etas.max()
     else:
