@@ -47,6 +47,8 @@ ENGINES: dict[str, tuple[str, dict[str, object]]] = {
     "csim": ("deepr_hw.export.hls4ml_project:run_csim", {}),
     "verilator": ("deepr_hw.sim.engine:run", {"simulator": "verilator"}),
     "icarus": ("deepr_hw.sim.engine:run", {"simulator": "icarus"}),
+    "netlist": ("deepr_hw.sim.netlist:run", {"target": "ecp5-85k"}),
+    "netlist-xilinx": ("deepr_hw.sim.netlist:run", {"target": "xc7"}),
 }
 """Engine name -> ``module:function`` and the options that tell the engines of one room apart.
 

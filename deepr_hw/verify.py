@@ -12,7 +12,7 @@ from . import reference
 from .engines import get_engine
 from .ir import IntNet
 
-DEFAULT_SAMPLES = {"hls4ml": 1000, "verilator": 200, "icarus": 20}
+DEFAULT_SAMPLES = {"hls4ml": 1000, "verilator": 200, "icarus": 20, "netlist": 3, "netlist-xilinx": 3}
 """Samples for engines that need more than microseconds each; the others take every sample given."""
 
 

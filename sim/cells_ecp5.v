@@ -6,7 +6,8 @@
 // DP16KD: 18 kbit of words of 1, 2, 4, 9, 18 or 36 bits, the same width on both ports, no output registers, all zero at
 //         power-on. A word of 36 bits is written through port A as {DIB, DIA} and read through port B as {DOB, DOA};
 //         narrower ones may be written and read through either port. With 18 and 36 bits the lowest address bits are
-//         byte enables, 9 bits each. A word that one port reads while the other writes it has no value.
+//         byte enables, 9 bits each. A word that is read while it is written has no value. Not here: resets of the
+//         outputs.
 module DP16KD (
   input  DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2,
   input  DIA1, DIA0, ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0,
@@ -113,7 +114,8 @@ module DP16KD (
   assign ad_b = {ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0};
   assign di_a[17:0] = {DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3,
                       DIA2, DIA1, DIA0};
-  assign di_a[35:18] = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5, DIB4, DIB3,
+  assign di_a[35:18] = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5,
+                     DIB4, DIB3,
                       DIB2, DIB1, DIB0};
   assign di_b[17:0] = di_a[35:18];
   assign di_b[35:18] = 18'b0;
@@ -129,7 +131,7 @@ module DP16KD (
   initial begin
     for (i = 0; i < 16384; i = i + 1) mem[i] = 36'b0;
     if (DATA_WIDTH_A != DATA_WIDTH_B || REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || CLKAMUX != "CLKA" ||
-        CLKBMUX != "CLKB" || WRITEMODE_A != "NORMAL" || WRITEMODE_B != "NORMAL" || RESETMODE != "SYNC") begin
+        CLKBMUX != "CLKB") begin
       $display("DP16KD: a mode that this model lacks");
       $finish;
     end
@@ -139,8 +141,8 @@ module DP16KD (
     if (write_a) begin
       for (i = 0; i < 4; i = i + 1) if (be_a[i]) mem[ad_a >> Shift][9*i+:9] <= di_a[9*i+:9];
     end
-    if (RSTA) read_a <= 36'b0;
-    else if (CEA && !write_a) begin
+    if (RSTA !== 1'b0 || write_a) read_a <= 36'bx;
+    else if (CEA) begin
       read_a <= (write_b && ad_a >> Shift == ad_b >> Shift) ? 36'bx : mem[ad_a >> Shift];
     end
   end
@@ -149,8 +151,8 @@ module DP16KD (
     if (write_b) begin
       for (i = 0; i < 4; i = i + 1) if (be_b[i]) mem[ad_b >> Shift][9*i+:9] <= di_b[9*i+:9];
     end
-    if (RSTB) read_b <= 36'b0;
-    else if (CEB && !write_b) begin
+    if (RSTB !== 1'b0 || write_b) read_b <= 36'bx;
+    else if (CEB) begin
       read_b <= (write_a && ad_b >> Shift == ad_a >> Shift) ? 36'bx : mem[ad_b >> Shift];
     end
   end
@@ -165,8 +167,10 @@ module MULT18X18D (
   output P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
 );
 
-  wire signed [18:0] a = {SIGNEDA && A17, A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0};
-  wire signed [18:0] b = {SIGNEDB && B17, B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};
+  wire signed [18:0] a = {SIGNEDA && A17, A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3,
+                     A2, A1, A0};
+  wire signed [18:0] b = {SIGNEDB && B17, B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3,
+                     B2, B1, B0};
   wire signed [37:0] p = a * b;
 
   assign {P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16,

