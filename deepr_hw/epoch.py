@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .deepr import encode, precondition, update
+from .drawing import Arrays, Groups
 from .jit import kernel
 from .kernels import backward, cross_entropy, forward, load_batch
 from .noise import next_u64
-from .rewiring import Arrays, Groups, rewire
+from .rewiring import rewire
 from .vectors import LANES
 
 
@@ -17,15 +18,12 @@ class Scratch(NamedTuple):
 
     act, acc  : (n_neurons, B) float32
     bias_grad : (n_neurons,) float32;  bias_moments : (n, n_neurons) float32
-    dead, keys: (K,) int64
     """
 
     act: np.ndarray
     acc: np.ndarray
     bias_grad: np.ndarray
     bias_moments: np.ndarray
-    dead: np.ndarray
-    keys: np.ndarray
 
 
 class Rule(NamedTuple):
@@ -60,12 +58,15 @@ class Totals(NamedTuple):
     active_max: int
 
 
-def make_scratch(sizes: tuple[int, ...], n_connections: int, batch_size: int, bias_moments: np.ndarray) -> Scratch:
-    """Working memory for batches of ``batch_size``; columns are padded to whole vectors."""
+def make_scratch(sizes: tuple[int, ...], batch_size: int, bias_moments: np.ndarray) -> Scratch:
+    """Working memory for batches of ``batch_size``; columns are padded to whole vectors.
+
+    bias_moments : (n, n_neurons), or (n, 0) where the network has no biases
+    """
     columns = -(-batch_size // LANES) * LANES
     shape = (sum(sizes), columns)
-    return Scratch(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape[0], np.float32),
-                   bias_moments, np.zeros(n_connections, np.int64), np.zeros(n_connections, np.int64))
+    bias_grad = np.zeros(bias_moments.shape[1], np.float32)
+    return Scratch(np.zeros(shape, np.float32), np.zeros(shape, np.float32), bias_grad, bias_moments)
 
 
 @kernel
@@ -122,7 +123,7 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
             for j in range(net.level[1], bias.size):
                 bias[j] -= np.float32(eta) * scratch.bias_grad[j]
         if rule.rewires:
-            rewired += rewire(net, groups, scratch.dead, scratch.keys, state)
+            rewired += rewire(net, groups, state)
         if rule.quantized:
             for layer in range(n_layers):
                 encode(net.weight, net.code, net.indptr[net.level[layer]], net.indptr[net.level[layer + 1]],

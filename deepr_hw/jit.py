@@ -13,7 +13,8 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache
 
-SOURCES = ("jit.py", "noise.py", "vectors.py", "kernels.py", "deepr.py", "rewiring.py", "epoch.py", "augment.py")
+SOURCES = ("jit.py", "noise.py", "vectors.py", "kernels.py", "deepr.py", "drawing.py", "rewiring.py", "epoch.py",
+           "augment.py")
 """Modules that hold compiled functions."""
 
 

@@ -64,7 +64,7 @@ def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
             if bias[j] != 0:
                 acc[j] = np.rint(bias[j] / unit) if top[layer] > 0 else bias[j] / unit
         for r in range(first, last):
-            if row_any(act, r):
+            if indptr[r] < indptr[r + 1] and row_any(act, r):
                 for k in range(indptr[r], indptr[r + 1]):
                     if far:
                         prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
@@ -105,7 +105,8 @@ def cross_entropy(acc, unit, labels, order, smoothing):
 
 @kernel(fastmath=_EXACT)
 def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_grad):
-    """Gradient at the active connections and at the biases, from dE/dlogit in the last rows of ``acc``.
+    """Gradient at the active connections and, unless ``bias_grad`` is empty, at the biases, from dE/dlogit in the last
+    rows of ``acc``.
 
     One pass per layer: each dE/dacc row is read once, for the product with the input (``grad``) and for dE/dact of the
     level before, which then replaces that level's ``acc``. Straight-through: requantization has slope 1 between its
@@ -116,7 +117,7 @@ def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_gr
     for layer in range(steps.shape[0] - 1, -1, -1):
         first, last = level[layer], level[layer + 1]
         x_step, w_step = steps[layer, 0], steps[layer, 1]
-        for j in range(last, level[layer + 2]):
+        for j in range(last, level[layer + 2] if bias_grad.size else last):
             total = act.dtype.type(0)
             for b in range(n_batch):
                 total += acc[j, b]

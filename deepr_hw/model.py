@@ -9,14 +9,18 @@ from .budget import make_partition
 from .config import Config
 from .connections import Connections, make_connections
 from .deepr import encode
+from .drawing import Arrays, as_arrays
 from .fixed import PIXEL, Format
 from .kernels import evaluate
 from .layers import LayerView
 from .quantize import activation_format, weight_format
-from .rewiring import Arrays, as_arrays
+from .rewiring import grow_connections
 
 _BLOCK = 64
 """Samples evaluated together."""
+
+_LARGE = 1 << 22
+"""Connections from which the first set is grown in place."""
 
 N_MOMENTS = {"sgd": 0, "momentum": 1, "adam": 3}
 """Values per connection that each optimizer keeps."""
@@ -27,7 +31,7 @@ class Model:
     """A chain of sparse layers with ReLU between them.
 
     bias      : (n_neurons,) float32 real values, zero for inputs and where the network has none; ``bias_moments``
-                (n, n_neurons) is the optimizer's state
+                (n, n_neurons) is the optimizer's state, empty without biases
     use_bias  : whether biases are trained
     x_format  : format of the input codes
     w_formats : per layer, None while training in float
@@ -45,7 +49,7 @@ class Model:
     def __post_init__(self) -> None:
         n_layers = len(self.sizes) - 1
         self.bias = np.zeros(sum(self.sizes), np.float32)
-        self.bias_moments = np.zeros((len(self.connections.moments), self.bias.size), np.float32)
+        self.bias_moments = np.zeros((len(self.connections.moments), self.bias.size * self.use_bias), np.float32)
         self.w_formats = self.w_formats or [None] * n_layers
         self.y_formats = self.y_formats or [None] * (n_layers - 1)
 
@@ -127,7 +131,8 @@ def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng:
     """Untrained network of ``n_in`` inputs and ``n_classes`` logits. Raises ``ValueError`` for an impossible budget."""
     sizes = (n_in, *config.network.hidden, n_classes)
     partition = make_partition(config.budget, sizes, config.network.bias)
-    connections = make_connections(partition, rng, N_MOMENTS[config.training.optimizer])
+    make = make_connections if partition.n_connections < _LARGE else grow_connections
+    connections = make(partition, rng, N_MOMENTS[config.training.optimizer])
     return Model(connections, config.network.bias, x_format)
 
 

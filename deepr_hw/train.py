@@ -13,6 +13,7 @@ from .budget import explain
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import OPTIMIZERS, Config, TrainingConfig, dump_config
 from .data import Dataset
+from .drawing import as_groups, recount
 from .epoch import Rule, Totals, make_scratch, run_steps
 from .files import make_folder, write_text
 from .fixed import MAX_FRAC
@@ -20,7 +21,6 @@ from .freeze import freeze
 from .ir import IntNet
 from .model import Model, calibrate, make_model
 from .noise import NORMAL_TABLE, seed_state
-from .rewiring import as_groups
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .version import __version__
 
@@ -123,7 +123,6 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
     totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream, state.log)
     _check_converging(totals, len(x), model, epoch, etas)
-    model.connections.check()
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
     if model.quantized:
@@ -173,13 +172,17 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
     log = log or start_log(c.partition)
-    active = c.group_counts()
-    scratch = make_scratch(model.sizes, c.n_connections, t.batch_size, model.bias_moments)
+    scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
     steps, top = model.scales()
-    totals = run_steps(model.arrays, as_groups(c.partition, active), model.values, model.bias, steps, top,
+    net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
+    groups = as_groups(c.partition, active)
+    assert recount(net, groups, active), "positions out of order, repeated or out of range"
+    totals = run_steps(net, groups, model.values, model.bias, steps, top,
                        scratch, _rule(config, model), etas, np.ascontiguousarray(x), y, order, t.batch_size, stream,
                        NORMAL_TABLE, log.extremes)
     log.steps += totals.steps
+    assert recount(net, groups, active), "positions out of order, repeated or out of range"
+    np.testing.assert_array_equal(active, c.partition.limits, err_msg="connections per group")
     k = c.partition.n_connections
     assert totals.active_min == totals.active_max == k, f"{totals.active_min}..{totals.active_max} active, not {k}"
     return totals

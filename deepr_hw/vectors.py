@@ -158,14 +158,16 @@ def row_any(typingctx, x, i):
 
 @intrinsic
 def prefetch_row(typingctx, y, i):
-    """Ask for the first 64 bytes of ``y[i]``; reads nothing."""
+    """Ask for the cache lines of ``y[i]``; reads nothing."""
 
     def codegen(context, builder, signature, args):
-        pointer, _ = _row(context, builder, signature.args[0], args[0], args[1])
+        pointer, width = _row(context, builder, signature.args[0], args[0], args[1])
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), "llvm.prefetch.p0")
-        builder.call(function, [builder.bitcast(pointer, byte), word(0), word(3), word(1)])
+        step = ir.Constant(width.type, LANES)
+        with cgutils.for_range_slice(builder, ir.Constant(width.type, 0), width, step) as (b, _):
+            builder.call(function, [builder.bitcast(builder.gep(pointer, [b]), byte), word(0), word(3), word(1)])
         return context.get_dummy_value()
 
     return types.void(y, types.intp), codegen

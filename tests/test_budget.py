@@ -8,7 +8,8 @@ import pytest
 from deepr_hw.budget import explain, make_partition
 from deepr_hw.config import BudgetConfig
 from deepr_hw.connections import make_connections
-from deepr_hw.rewiring import as_arrays, as_groups, rewire
+from deepr_hw.drawing import as_arrays, as_groups
+from deepr_hw.rewiring import rewire
 
 SIZES = (30, 12, 8, 4)
 
@@ -48,7 +49,7 @@ def test_groups_hold_their_limits_through_rewiring(case):
     net, groups = as_arrays(connections), as_groups(partition, connections.group_counts())
     for _ in range(30):
         net.grad[:] = np.where(rng.random(partition.n_connections) < 0.3, -1, 1)
-        rewire(net, groups, *np.zeros((2, partition.n_connections), np.int64), stream)
+        rewire(net, groups, stream)
         connections.check()
     assert held(connections, group_of) == before
 

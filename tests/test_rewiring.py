@@ -7,8 +7,9 @@ from deepr_hw.budget import Partition, make_partition
 from deepr_hw.config import BudgetConfig
 from deepr_hw.connections import choose_distinct, draw_positions, make_connections
 from deepr_hw.deepr import update
+from deepr_hw.drawing import as_arrays, as_groups, recount
 from deepr_hw.noise import NORMAL_TABLE, below, normal, seed_state
-from deepr_hw.rewiring import as_arrays, as_groups, insert, remove, rewire, rewire_numpy
+from deepr_hw.rewiring import grow_connections, insert, remove, rewire, rewire_numpy
 
 SIZES = (7, 5, 4)
 
@@ -29,11 +30,10 @@ def test_hundred_rewirings_keep_every_group_strict(kind):
     connections, stream = make_connections(partition, rng, n_moments=2), np.array([1, 2, 3, 4], np.uint64)
     net, k = as_arrays(connections), partition.n_connections
     groups = as_groups(partition, connections.group_counts())
-    scratch = np.zeros(k, np.int64), np.zeros(k, np.int64)
     for _ in range(100):
         net.grad[:] = np.where(rng.random(k) < rng.choice((0.0, 0.1, 0.9, 1.0)), -1, 1)
         n_dead = np.count_nonzero(net.grad < 0)
-        assert rewire(net, groups, *scratch, stream) == n_dead
+        assert rewire(net, groups, stream) == n_dead
         connections.check()
         np.testing.assert_array_equal(groups.active, partition.limits)
 
@@ -49,7 +49,7 @@ def test_survivors_keep_their_values_and_newcomers_start_at_zero(kind):
     net.grad[:] = np.where(np.arange(k) % 3 == 0, -1, 1)
     survivors = {key for i, key in enumerate(before) if i % 3}
     groups = as_groups(partition, connections.group_counts())
-    rewire(net, groups, np.zeros(k, np.int64), np.zeros(k, np.int64), np.array([1, 2, 3, 4], np.uint64))
+    rewire(net, groups, np.array([1, 2, 3, 4], np.uint64))
     for s, o, w, c, m in zip(connections.sources(), net.out_idx, net.weight, net.code, net.moments[0], strict=True):
         if (s, o) in survivors:
             assert (w, c, m) == (*before[s, o], c)
@@ -90,7 +90,7 @@ def test_draws_are_as_frequent_as_the_numpy_version(kind):
             net = as_arrays(c)
             if version == 0:
                 net.grad[:] = np.where(dead, -1, 1)
-                rewire(net, as_groups(partition, c.group_counts()), *np.zeros((2, dead.size), np.int64), stream)
+                rewire(net, as_groups(partition, c.group_counts()), stream)
             else:
                 rewire_numpy(c, dead, rng)
                 c.check()
@@ -113,8 +113,7 @@ def test_a_full_group_gets_its_own_dead_back():
     c = make_connections(partition, np.random.default_rng(0))
     net = as_arrays(c)
     net.grad[:] = -1
-    assert rewire(net, as_groups(partition, c.group_counts()), *np.zeros((2, 55), np.int64),
-                  np.array([1, 2, 3, 4], np.uint64)) == 55
+    assert rewire(net, as_groups(partition, c.group_counts()), np.array([1, 2, 3, 4], np.uint64)) == 55
     c.check()
 
 
@@ -166,6 +165,36 @@ def test_first_positions_fill_every_group():
     source, out_idx = draw_positions(partition, np.random.default_rng(0))
     groups = partition.groups(source, (source >= 7).astype(int), out_idx)
     np.testing.assert_array_equal(np.bincount(groups), partition.limits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_grown_from_nothing_is_sound_and_uniform(kind):
+    partition, visits = partition_of(kind), np.zeros((12, 5))
+    for seed in range(2000):
+        c = grow_connections(partition, np.random.default_rng(seed), n_moments=1)
+        visits[c.sources(), c.out_idx] += 1
+    c.check()
+    assert 0.5 < np.std(c.weight * np.sqrt(np.where(c.layers() == 0, 7, 5))) < 1.5
+    for g in range(partition.n_groups):
+        cells = [visits[s, o] for s in range(12) for o in range(5 if s < 7 else 4)
+                 if partition.groups(s, int(s >= 7), o) == g]
+        share = partition.limits[g] / len(cells)
+        assert np.abs(np.array(cells) / 2000 - share).max() < 5 * np.sqrt(share * (1 - share) / 2000)
+
+
+def test_recount_sees_what_is_unsound():
+    partition = partition_of("per_layer")
+    c = make_connections(partition, np.random.default_rng(0))
+    net, active = as_arrays(c), np.zeros(2, np.int64)
+    groups = as_groups(partition, active)
+    assert recount(net, groups, active)
+    np.testing.assert_array_equal(active, partition.limits)
+    for spoil in (lambda: c.out_idx.__setitem__(1, c.out_idx[0]), lambda: c.out_idx.__setitem__(1, 99),
+                  lambda: c.indptr.__setitem__(-1, 3)):
+        kept = c.out_idx.copy(), c.indptr.copy()
+        spoil()
+        assert not recount(net, groups, active)
+        c.out_idx[:], c.indptr[:] = kept
 
 
 def test_partition_refuses_more_than_its_positions():
