@@ -190,7 +190,8 @@ def main(argv: list[str] | None = None) -> int:
             files.write_text(args.json, json.dumps(result, indent=2) + "\n")
         return 0 if passed else CHECK_FAILED
     except KeyboardInterrupt:
-        print("\ndeepr-hw: interrupted; training goes on with --resume", file=sys.stderr)
+        how = "by the same command" if args.command == "compare" else "with --resume"
+        print(f"\ndeepr-hw: interrupted; training goes on {how}", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("DEEPR_HW_DEBUG"):

@@ -137,7 +137,7 @@ def run_grid(cells: Sequence[Cell], out: Path, jobs: int = -1, backend: str = "l
             report(cell, rows[cell.name] or {}, False)
     if missing:
         with joblib_backend(backend, address):
-            for cell, result in _run(missing, jobs):
+            for cell, result in _run(missing, jobs, streams=backend != "ray"):
                 rows[cell.name] = _write_row(folder, cell, result)
                 _write_csv(out, [row for row in rows.values() if row is not None])
                 if report is not None:
@@ -147,10 +147,15 @@ def run_grid(cells: Sequence[Cell], out: Path, jobs: int = -1, backend: str = "l
     return complete
 
 
-def _run(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """Results as they come."""
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2 * n_jobs")
-    yield from parallel(joblib.delayed(_with_cell)(cell) for cell in cells)
+def _run(cells: Sequence[Cell], jobs: int, streams: bool) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Results as they come, or round by round where joblib's backend does not stream them."""
+    if streams:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(_with_cell)(cell) for cell in cells)
+        return
+    width = joblib.effective_n_jobs(jobs)
+    for start in range(0, len(cells), width):
+        yield from joblib.Parallel(n_jobs=jobs)(joblib.delayed(_with_cell)(c) for c in cells[start : start + width])
 
 
 def _with_cell(cell: Cell) -> tuple[Cell, dict[str, Any]]:

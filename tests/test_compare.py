@@ -124,6 +124,11 @@ def test_finished_cells_are_not_run_again(grid, swept, monkeypatch):
     assert without_time(again) == without_time(rows)
 
 
+def test_a_backend_that_does_not_stream_gives_the_same(grid, swept, monkeypatch):
+    cells = [cell.name for cell, _ in compare._run(grid, 3, streams=False)]
+    assert cells == [cell.name for cell in grid]
+
+
 def test_other_configurations_and_damaged_results_are_refused(swept, digits):
     out, _ = swept
     other = make_grid(load_config("digits", [*QUICK, "training.l1=0.0"]), digits, ["deep_r"], ["400"], 1)
