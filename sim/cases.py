@@ -22,5 +22,6 @@ def write_case(path: Path, nets: dict[str, IntNet], images: dict[str, rtl_image.
         "geometry": asdict(geometry),
         "writes": {name: image.writes for name, image in images.items()},
         "beats": beats,
+        "codes": np.ascontiguousarray(x).reshape(len(x), -1).astype(np.int64).astype(np.uint8).tolist(),
         "logits": {name: reference.logits(net, x).tolist() for name, net in nets.items()},
     }))

@@ -1,0 +1,119 @@
+"""Drives the engine's AXI4-Lite port through any ``write(address, value)`` and ``read(address) -> value``.
+
+PYNQ's MMIO, a UART bridge or a simulator: the driver knows registers, not buses. Register map: ``rtl/deepr_axil.sv``.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .rtl_geometry import Geometry
+from .rtl_image import FRAME, Image
+
+ID, VERSION, SIZE_0, SIZE_1, CONTROL, STATUS, ERRORS, ADDRESS, DATA, SAMPLES, CYCLES, STALLS, MACS = range(0, 0x34, 4)
+ENGINE_ID = 0x44454550
+ENABLE, SWAP, CLEAR = 1, 2, 4
+BUSY, SWAPPING, BANK = 1, 2, 4
+CAUSES = (
+    "a frame was too short",
+    "a frame was too long or TLAST was missing",
+    "a load address or value was out of range",
+    "a load came while the bank was running",
+    "the layer descriptors have no end",
+    "a logit was out of place",
+    "a register that does not exist or can't be written was accessed",
+)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the engine has done: samples, enabled cycles, cycles without a row, multiply-accumulates; modulo 2**32."""
+
+    samples: int
+    cycles: int
+    stalls: int
+    macs: int
+
+
+def register_writes(writes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Load port ``writes`` as register writes: ADDRESS where it jumps, DATA for each word."""
+    out, following = [], None
+    for address, data in writes:
+        if address != following:
+            out.append((ADDRESS, address))
+        out.append((DATA, data))
+        following = address + 1
+    return out
+
+
+class Driver:
+    """The engine behind ``write`` and ``read`` (32-bit words at byte addresses)."""
+
+    def __init__(self, write: Callable[[int, int], None], read: Callable[[int], int]) -> None:
+        self.write, self.read = write, read
+
+    def geometry(self) -> Geometry:
+        """What the engine was built with. Raises ``ValueError`` when something else answers."""
+        found = self.read(ID)
+        if found != ENGINE_ID:
+            raise ValueError(f"register ID = {found:#010x}: expected {ENGINE_ID:#010x}, this is no engine")
+        a, b = self.read(SIZE_0), self.read(SIZE_1)
+        return Geometry(lanes=a & 255, classes=1 << (a >> 8 & 255), acc_bits=a >> 16 & 255, banks=a >> 24,
+                        rows=1 << (b & 255), words=1 << (b >> 8 & 255), bias_words=1 << (b >> 16 & 255),
+                        layers=1 << (b >> 24))
+
+    def load(self, image: Image) -> None:
+        """``image`` into a stopped engine, and that bank chosen to run. Raises ``ValueError`` when it does not fit."""
+        geometry = self.geometry()
+        if not geometry.fits(image.geometry):
+            raise ValueError(f"the image needs {image.geometry}, the engine is {geometry}")
+        self.stop()
+        self._issue(image.writes)
+        if geometry.banks == 2:
+            self.swap()
+
+    def hot_swap(self, writes: Iterable[tuple[int, int]]) -> None:
+        """Load port ``writes`` into the idle bank while the other one runs, then exchange them between two samples.
+
+        The frame sizes must stay: writes to them are left out.
+        """
+        self._issue(write for write in writes if write[0] >> 20 != FRAME)
+        self.swap()
+
+    def _issue(self, writes: Iterable[tuple[int, int]]) -> None:
+        for address, value in register_writes(writes):
+            self.write(address, value)
+
+    def swap(self) -> None:
+        """Exchange the banks; returns when it is done."""
+        self.write(CONTROL, self.read(CONTROL) & ENABLE | SWAP)
+        self._wait(SWAPPING)
+
+    def start(self) -> None:
+        """Take samples."""
+        self.write(CONTROL, ENABLE)
+
+    def stop(self) -> None:
+        """Take no more samples; returns when the last one is through."""
+        self.write(CONTROL, 0)
+        self._wait(BUSY)
+
+    def _wait(self, bit: int, seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while self.read(STATUS) & bit:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the engine's status bit {bit} stays set")
+
+    def counters(self, clear: bool = False) -> Counters:
+        """The counters; ``clear`` sets them to zero afterwards."""
+        values = Counters(*(self.read(register) for register in (SAMPLES, CYCLES, STALLS, MACS)))
+        if clear:
+            self.write(CONTROL, self.read(CONTROL) & ENABLE | CLEAR)
+        return values
+
+    def errors(self) -> list[str]:
+        """Causes of the errors since the last call, in words."""
+        flags = self.read(ERRORS)
+        if flags:
+            self.write(ERRORS, flags)
+        return [cause for i, cause in enumerate(CAUSES) if flags >> i & 1]
