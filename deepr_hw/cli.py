@@ -1,193 +1,25 @@
 """The command line: arguments in, exit code out. Each command's body is in ``commands``, imported when it runs."""
 
-import argparse
+import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from .version import __version__
+from .arguments import make_parser
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-
-_EPILOG = """\
-examples:
-  deepr-hw run mnist_paper --out runs/mnist          train, freeze, export, verify in every engine, report
-  deepr-hw train digits --out runs/digits            train only
-  deepr-hw compare digits --out runs/sweep --methods deep_r,fixed --budgets 10%,25% --seeds 3
-  deepr-hw info runs/digits/net.safetensors          what is in a network
-  deepr-hw verify runs/digits/net.safetensors        the same bits in ONNX, hls4ml C++ and two RTL simulators
-  deepr-hw export rtl runs/digits/net.safetensors --out build/rtl
-
-exit codes: 0 ok, 1 a check failed, 2 bad input (DEEPR_HW_DEBUG=1 shows the traceback)
-"""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="deepr-hw", epilog=_EPILOG, formatter_class=_Formatter,
-        description="Train a network inside a strict budget of K connections (DEEP R, 8 bits)\n"
-                    "and ship the very same bits to ONNX, hls4ml firmware and RTL.")
-    parser.add_argument("--version", action="version", version=f"deepr-hw {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_train(commands)
-    _add_run(commands)
-    _add_compare(commands)
-    _add_info(commands)
-    _add_export(commands)
-    _add_verify(commands)
-    _add_synth(commands)
-    return parser
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples' line breaks."""
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str,
-             examples: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".",
-                                 epilog=f"examples:\n{examples}", formatter_class=_Formatter)
-    parser.set_defaults(body=name.replace("-", "_"))
-    return parser
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="a TOML file, or the name of one that ships: mnist_paper, "
-                        "digits, auto (mnist_paper where MNIST is at hand, else digits)")
-    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides",
-                        help="override a key, e.g. training.epochs=3; may be repeated")
-    _add_json(parser)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the result here, for machines")
-
-
-def _add_verification(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engines", metavar="LIST", default="onnx,onnx-unoptimized,hls4ml,verilator,icarus",
-                        help="comma-separated, each NAME or NAME:SAMPLES (default: %(default)s)")
-    parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
-                        "its own (default: all; hls4ml 1000, verilator 200, icarus 20)")
-    parser.add_argument("--lanes", metavar="P", type=_positive, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
-
-
-def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "train", "train a network inside its budget and freeze it",
-                      "  deepr-hw train digits --out runs/digits\n"
-                      "  deepr-hw train my.toml --out runs/mine --set training.epochs=3 --set training.seed=1\n"
-                      "  deepr-hw train my.toml --out runs/mine --resume     go on after an interruption\n")
-    _add_config(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
-
-
-def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "run", "train, freeze, export to every target, verify and write a report",
-                      "  deepr-hw run mnist_paper --out runs/mnist\n"
-                      "  deepr-hw run auto --out runs/demo     MNIST where its data is at hand, else digits\n"
-                      "  deepr-hw run digits --out runs/digits --engines onnx,icarus:5\n")
-    _add_config(parser)
-    _add_verification(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
-
-
-def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "compare", "train methods x budgets x seeds; a CSV, and accuracy against connectivity",
-                      "  deepr-hw compare digits --out runs/sweep --methods deep_r,fixed --budgets 10%,25% --seeds 3\n"
-                      "  deepr-hw compare mnist_paper --out runs/mnist --budgets 0.5%,1%,3552,3% --jobs 2\n"
-                      "  deepr-hw compare mnist_paper --out runs/mnist --budgets 1%,3% --backend dask --address "
-                      "127.0.0.1:8786\n\n"
-                      "finished cells of RUN are not run again: the same command goes on after an interruption\n")
-    _add_config(parser)
-    parser.add_argument("--methods", metavar="LIST", default="", help="comma-separated (default: the configuration's)")
-    parser.add_argument("--budgets", metavar="LIST", default="", help="comma-separated, each a number of connections "
-                        "or a percentage of all positions (default: the configuration's)")
-    parser.add_argument("--seeds", metavar="N", type=_positive, default=3, help="seeds per method and budget, from "
-                        "training.seed on (default: %(default)s)")
-    parser.add_argument("--jobs", metavar="N", type=_positive, default=-1, help="trainings at once (default: one per "
-                        "core, or per worker of the cluster)")
-    parser.add_argument("--backend", choices=("loky", "threading", "dask", "ray"), default="loky",
-                        help="what runs them: processes, threads, or a cluster (default: %(default)s)")
-    parser.add_argument("--address", metavar="HOST:PORT", help="the cluster's scheduler (default: a cluster on this "
-                        "machine)")
-
-
-def _add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "info", "show a network's layers, K, non-zeros, fan-in, accumulators and bytes",
-                      "  deepr-hw info runs/digits/net.safetensors --json info.json\n")
-    parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
-    _add_json(parser)
-
-
-def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "export", "write a network as ONNX, as hls4ml firmware or as the RTL's memory image",
-                      "  deepr-hw export onnx runs/digits/net.safetensors --out build/onnx --flavour qdq\n"
-                      "  deepr-hw export hls4ml runs/digits/net.safetensors --out build/hls4ml --reuse-factor 16\n"
-                      "  deepr-hw export rtl runs/digits/net.safetensors --out build/rtl --lanes 8\n")
-    parser.add_argument("target", choices=("onnx", "hls4ml", "rtl"))
-    parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
-    for option, of, settings in _EXPORT_OPTIONS:
-        parser.add_argument(f"--{option}", **settings | {"help": f"{of}: {settings['help']}"})
-    parser.set_defaults(option_targets={option.replace("-", "_"): of for option, of, _ in _EXPORT_OPTIONS})
-    _add_json(parser)
-
-
-_EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("flavour", "onnx", {"choices": ("integer", "qdq", "qonnx"), "help": "operators (default: integer)"}),
-    ("backend", "hls4ml", {"choices": ("Vitis", "Vivado"), "help": "compiler the C++ is for (default: Vitis)"}),
-    ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),
-    ("io-type", "hls4ml", {"choices": ("io_parallel", "io_stream"), "help": "ports (default: io_parallel)"}),
-    ("lanes", "rtl", {"metavar": "P", "type": _positive, "help": "multipliers side by side (default: 8)"}),
-)
-"""Options of ``export``: name, the only target that has it, argparse's settings."""
-
-
-def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "verify", "compare every logit of every engine with the integer reference",
-                      "  deepr-hw verify runs/mnist/net.safetensors --data mnist --json verify.json\n"
-                      "  deepr-hw verify net.safetensors --data random --engines onnx,icarus:5 --samples 1000\n")
-    parser.add_argument("net", metavar="NET", type=Path, help="any IntNet file (.safetensors)")
-    parser.add_argument("--data", metavar="NAME", help="mnist, digits, a folder of IDX files, an .npz file, or random "
-                        "codes (default: what it was trained on, else random)")
-    _add_verification(parser)
-    _add_json(parser)
-
-
-def _add_synth(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "synth", "synthesize the engine: area, clock, images per second, bitstream",
-                      "  deepr-hw synth runs/mnist/net.safetensors --target ecp5-25k --lanes 8 --json synth.json\n"
-                      "  deepr-hw synth runs/mnist/net.safetensors --target xc7 --lanes 4     counts only\n")
-    parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
-    parser.add_argument("--target", metavar="TARGET", default="ecp5-25k", help="ecp5-25k, ecp5-45k, ecp5-85k, "
-                        "ice40-up5k, xc7 or xcup (default: %(default)s)")
-    parser.add_argument("--lanes", metavar="P", type=_positive, default=8, help="multipliers side by side (default: 8)")
-    parser.add_argument("--banks", metavar="N", type=int, choices=(1, 2), help="connection banks, 2 for a hot swap "
-                        "(default: 2; ice40: 1)")
-    parser.add_argument("--seed", metavar="N", type=_positive, default=1, help="of place and route (default: 1)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="keep bitstream, report and logs here")
-    _add_json(parser)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command in ``argv`` (default: the process's) and return its exit code."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     try:
-        from . import commands, files
-
-        body: Callable[[argparse.Namespace], tuple[dict[str, object], bool]] = getattr(commands, args.body)
-        result, passed = body(args)
+        module, function = args.body.split(":")
+        result, passed = getattr(importlib.import_module(f"deepr_hw.commands.{module}"), function)(args)
         if args.json:
-            files.write_text(args.json, json.dumps(result, indent=2) + "\n")
+            from .files import write_text
+
+            write_text(args.json, json.dumps(result, indent=2) + "\n")
         return 0 if passed else CHECK_FAILED
     except KeyboardInterrupt:
         how = "by the same command" if args.command == "compare" else "with --resume"

@@ -44,7 +44,8 @@ def test_help_imports_nothing_heavy():
     assert "examples:" in shown
 
 
-@pytest.mark.parametrize("command", ["train", "run", "compare", "info", "export", "verify"])
+@pytest.mark.parametrize("command", ["train", "run", "compare", "info", "export", "verify", "synth", "hls", "certify",
+                                     "import"])
 def test_every_command_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -138,3 +139,30 @@ def test_verify_compares_what_the_reference_gives():
     x = random_codes(net, 5)
     np.testing.assert_array_equal(verify.random_samples(net, 5), verify.random_samples(net, 5))
     assert verify.random_samples(net, 5).dtype == x.dtype
+
+
+def test_import_of_arrays_measures_its_agreement(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    first, last = (np.where(rng.random(shape) < 0.2, rng.normal(0, 0.3, shape), 0) for shape in ((64, 16), (16, 10)))
+    np.savez(tmp_path / "weights.npz", first=first, first_bias=np.zeros(16), last=last, last_bias=np.zeros(10))
+    out = tmp_path / "net.safetensors"
+    assert cli.main(["import", str(tmp_path / "weights.npz"), "--out", str(out), "--data", "digits",
+                     "--json", str(tmp_path / "i.json")]) == 0
+    result = json.loads((tmp_path / "i.json").read_text())
+    n_nonzero = np.count_nonzero(first) + np.count_nonzero(last)
+    assert result["n_connections"] == netfile.load(out).n_connections == n_nonzero
+    assert result["agreement"]["samples"] == 360
+    assert result["agreement"]["rms_error"] < 0.05
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    assert "broken.onnx: no ONNX model" in bad(capsys, "import", tmp_path / "broken.onnx", "--out", out)
+
+
+def test_certify_refuses_what_is_no_run(tmp_path, capsys):
+    assert "not the folder of a run" in bad(capsys, "certify", tmp_path)
+
+
+def test_hls_says_in_one_line_that_no_compiler_is_at_hand(net_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert cli.main(["hls", str(net_path), "--out", str(tmp_path / "hls"), "--json", str(tmp_path / "h.json")]) == 0
+    assert "not synthesized: no vitis-run or vitis_hls on PATH" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "h.json").read_text())["static"]["multipliers"] <= random_net(1).n_connections

@@ -1,0 +1,93 @@
+"""``export``, ``hls``, ``synth`` and ``certify``."""
+
+import importlib
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from .. import netfile
+from ..console import CONSOLE
+from ..files import make_folder
+from ..ir import IntNet
+from . import Outcome
+
+EXPORTERS = {"onnx": "onnx_flavours", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
+
+
+
+def export(args: Namespace) -> Outcome:
+    """``deepr-hw export``."""
+    options = {name: value for name in args.option_targets if (value := getattr(args, name)) is not None}
+    for name in options:
+        if (target := args.option_targets[name]) != args.target:
+            raise ValueError(f"--{name.replace('_', '-')}: only export {target} has it")
+    return export_net(netfile.load(args.net), args.target, args.out, options), True
+
+
+def export_net(net: IntNet, target: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Write ``net`` for ``target`` into ``folder``; what was written. Raises ``RuntimeError`` for a missing package."""
+    try:
+        exporter = importlib.import_module(f"deepr_hw.export.{EXPORTERS[target]}")
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"export {target} needs the package {error.name!r}: "
+                           f"pip install 'deepr-hw[{target}]'") from error
+    written = exporter.export(net, make_folder(folder), **options)
+    CONSOLE.print(f"{target}: {written.get('path', folder)}")
+    return written
+
+
+def synth(args: Namespace) -> Outcome:
+    """``deepr-hw synth``."""
+    from ..sim import place
+
+    net = netfile.load(args.net)
+    with tempfile.TemporaryDirectory(prefix="deepr_hw_") as scratch, CONSOLE.status(f"synthesis for {args.target}"):
+        done = place.synthesize(net, args.target, args.lanes, args.out or Path(scratch), args.banks, args.seed)
+    facts = done.as_json()
+    table = Table("target", "lanes", "K", "LUT", "FF", "DSP", "BRAM", "Fmax MHz", "cycles/sample", "images/s")
+    table.add_row(args.target, str(args.lanes), f"{net.n_connections:,}",
+                  *(f"{facts[name]:,}" for name in ("lut", "ff", "dsp", "bram")),
+                  *("-" if facts[name] is None else f"{facts[name]:,.{digits}f}"
+                    for name, digits in (("fmax_mhz", 1), ("cycles_per_sample", 0), ("images_per_second", 0))))
+    CONSOLE.print(table)
+    if done.timing:
+        CONSOLE.print(f"critical path: {facts['critical_path']}")
+        if args.out:
+            CONSOLE.print(f"bitstream: {args.out / 'engine.bit'}")
+    return facts, True
+
+
+def hls(args: Namespace) -> Outcome:
+    """``deepr-hw hls``."""
+    from ..export import hls_synth
+
+    with CONSOLE.status(f"hls4ml for {args.backend}"):
+        facts = hls_synth.hls(netfile.load(args.net), make_folder(args.out), args.backend, args.part,
+                              args.reuse_factor, args.io_type)
+    counts = {"sparse": facts["static"], **{f"stock, {name}": cost for name, cost in facts["stock"].items()}}
+    table = Table("counted in the C++", *(name.replace("_", " ") for name in facts["static"]))
+    for name, cost in counts.items():
+        table.add_row(name, *(f"{count:,}" for count in cost.values()))
+    CONSOLE.print(table)
+    CONSOLE.print(facts["message"], markup=False)
+    return facts, True
+
+
+def certify(args: Namespace) -> Outcome:
+    """``deepr-hw certify``."""
+    return certify_run(args.run, args.simulator)
+
+
+def certify_run(run: Path, simulator: str = "icarus") -> Outcome:
+    """Print the certificate of folder ``run``, a line per artefact."""
+    from ..certify import certify as examine
+
+    with CONSOLE.status("certify"):
+        certificate = examine(run, simulator)
+    for evidence in certificate.evidence:
+        CONSOLE.print(str(evidence), markup=False, style="red" if evidence.fault else None)
+    CONSOLE.print("certified: one K everywhere" if certificate.passed else "not certified")
+    return certificate.as_json(), certificate.passed

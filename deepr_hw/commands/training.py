@@ -1,0 +1,64 @@
+"""``train`` and ``compare``."""
+
+from argparse import Namespace
+from typing import Any
+
+from rich.table import Table
+
+from .. import data
+from ..config import load_config
+from ..console import CONSOLE
+from ..files import make_folder, write_bytes
+from . import Outcome
+
+
+def train(args: Namespace) -> Outcome:
+    """``deepr-hw train``."""
+    from ..train import train as train_network
+
+    config = load_config(config_name(args), args.overrides)
+    make_folder(args.out)
+    result = train_network(config, data.load(config.data.name), args.out, resume=args.resume)
+    CONSOLE.print(f"{args.out / 'net.safetensors'}: K = {result.net.n_connections} connections, "
+                   f"integer test accuracy {100 * result.test_accuracy:.2f} %")
+    return {"n_connections": result.net.n_connections, "test_accuracy": result.test_accuracy}, True
+
+
+def compare(args: Namespace) -> Outcome:
+    """``deepr-hw compare``. Doesn't pass when a cell failed."""
+    from .. import compare as sweep
+    from .. import compare_figure
+
+    config = load_config(config_name(args), args.overrides)
+    dataset = data.load(config.data.name)
+    cells = sweep.make_grid(config, dataset, _split(args.methods), _split(args.budgets), args.seeds)
+    n_left = len(cells)
+
+    def show(cell: sweep.Cell, row: dict[str, Any], ran: bool) -> None:
+        nonlocal n_left
+        n_left -= 1
+        outcome = row["error"] or f"{100 * row['test_accuracy']:.2f} %" + ("" if ran else " (was there)")
+        CONSOLE.print(f"{cell.name}: {outcome}, {n_left} to go", markup=False)
+
+    rows = sweep.run_grid(cells, args.out, args.jobs, args.backend, args.address, show)
+    summary = compare_figure.summarize(rows)
+    write_bytes(args.out / "compare.png", compare_figure.draw(summary, f"{dataset.name}: {len(rows)} trainings"))
+    table = Table("method", "K", "connectivity", "seeds", "test accuracy")
+    for point in summary:
+        mean = "" if point["mean"] is None else f"{100 * point['mean']:.2f} ± {100 * point['std']:.2f} %"
+        table.add_row(point["method"], f"{point['n_connections']:,}", f"{100 * point['connectivity']:.3f} %",
+                      str(point["seeds"]), mean)
+    CONSOLE.print(table)
+    CONSOLE.print(f"{args.out / 'compare.csv'}, {args.out / 'compare.png'}")
+    return {"summary": summary, "cells": rows}, all(row["error"] is None for row in rows)
+
+
+def config_name(args: Namespace) -> str:
+    """The configuration that is meant, ``auto`` resolved."""
+    if args.config == "auto":
+        return "mnist_paper" if data.mnist_at_hand() else "digits"
+    return str(args.config)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
