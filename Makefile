@@ -5,7 +5,7 @@ CONFIG ?= auto
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train export verify sim accuracy test lint clean
+.PHONY: help setup demo train export verify sim accuracy bench-train test lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ sim: setup ## the RTL benches, both simulators
 
 accuracy: setup ## MNIST: DEEP R against a fixed random mask under the same budget, mean of 3 seeds (2 minutes)
 	$(BIN)/python -m bench.accuracy
+
+bench-train: setup ## a training step beside dense masks and scipy.sparse, and its scale to 10^12 positions (10 minutes)
+	$(BIN)/python -m bench.training_step && $(BIN)/python -m bench.training_step --wide && $(BIN)/python -m bench.scale
 
 verify: setup ## RUN's network in every engine again
 	$(BIN)/deepr-hw verify $(RUN)/net.safetensors --json $(RUN)/verify.json

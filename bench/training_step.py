@@ -14,6 +14,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import argparse  # noqa: E402
+import importlib.util  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -77,7 +78,6 @@ def main() -> None:
     parser.add_argument("--wide", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="per contestant and round")
-    parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     mnist = data.load("mnist")
@@ -85,7 +85,10 @@ def main() -> None:
     sizes: tuple[int, ...] = (784, 4096, 4096, 10) if args.wide else (784, 300, 100, 10)
     cases = [(32, 0.01)] if args.wide else [(batch, density) for density in (0.0133, 0.03, 0.10)
                                             for batch in (10, 32, 128)]
-    rivals = {} if args.no_torch else RIVALS
+    has_torch = importlib.util.find_spec("torch") is not None
+    rivals = RIVALS if has_torch else {}
+    if not has_torch:
+        Console().print("PyTorch is not installed (pip install 'deepr-hw\\[bench]'): its columns are left out")
     table = Table("density", "batch", "rewired", "ours ms", *(f"{name} ms (ratio)" for name in
                                                   (*rivals, "numpy mask", "scipy DEEP R")))
     rows = []
@@ -102,7 +105,7 @@ def main() -> None:
     title = (f"{'-'.join(map(str, sizes))}, one thread, milliseconds per step (ratio to ours); "
              "rewired: connections that ours replaces per step")
     Console(width=160).print(title, table)
-    machine = describe_machine("numpy", "numba", "scipy", *(() if args.no_torch else ("torch",)))
+    machine = describe_machine("numpy", "numba", "scipy", *(("torch",) if has_torch else ()))
     Console(width=160).print(machine)
     if args.json:
         args.json.write_text(json.dumps({"machine": machine, "sizes": sizes, "rows": rows}, indent=2) + "\n")
