@@ -149,7 +149,8 @@ def _add_export(commands: _Commands) -> None:
 
 _EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("flavour", "onnx", {"choices": ("integer", "qdq", "qonnx"), "help": "operators (default: integer)"}),
-    ("backend", "hls4ml", {"choices": ("Vitis", "Vivado"), "help": "compiler the C++ is for (default: Vitis)"}),
+    ("backend", "hls4ml", {"choices": ("Vitis", "Vivado", "Quartus", "Catapult"),
+                           "help": "compiler the C++ is for (default: Vitis)"}),
     ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),
     ("io-type", "hls4ml", {"choices": ("io_parallel", "io_stream"), "help": "ports (default: io_parallel)"}),
     ("lanes", "rtl", {"metavar": "P", "type": _positive, "help": "multipliers side by side (default: 8)"}),

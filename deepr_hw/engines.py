@@ -40,6 +40,8 @@ ENGINES: dict[str, tuple[str, dict[str, object]]] = {
     "hls4ml-folded": ("deepr_hw.export.hls4ml_project:run", {"reuse_factor": 64}),
     "hls4ml-stream": ("deepr_hw.export.hls4ml_project:run", {"io_type": "io_stream"}),
     "hls4ml-vivado": ("deepr_hw.export.hls4ml_project:run", {"backend": "Vivado"}),
+    "hls4ml-quartus": ("deepr_hw.export.hls4ml_project:run", {"backend": "Quartus"}),
+    "hls4ml-catapult": ("deepr_hw.export.hls4ml_project:run", {"backend": "Catapult"}),
     "hls4ml-stock": ("deepr_hw.export.hls4ml_stock:run", {}),
     "hls4ml-stock-resource": ("deepr_hw.export.hls4ml_stock:run", {"strategy": "resource", "reuse_factor": 8}),
     "hls4ml-stock-unrolled": ("deepr_hw.export.hls4ml_stock:run", {"strategy": "resource_unrolled"}),

@@ -75,13 +75,14 @@ def read_structs(project_dir: Path, kind: str) -> dict[int, dict[str, int]]:
 
 
 def array_bits(project_dir: Path, name: str) -> int:
-    """Bits of array ``name`` as declared: its length times the width of its ap type.
+    """Bits of array ``name`` as declared: its length times the width of its ap or ac type.
 
     Raises ``ValueError`` when header or type don't say.
     """
     firmware = Path(project_dir) / "firmware"
     declared = re.search(rf"(\w+) {name}\[(\d+)\]", (firmware / "weights" / f"{name}.h").read_text())
-    width = declared and re.search(rf"typedef ap_\w+<(\d+)[^>]*> {declared[1]};", (firmware / "defines.h").read_text())
+    types = (firmware / "defines.h").read_text()
+    width = declared and re.search(rf"typedef a[pc]_\w+<(\d+)[^>]*> {declared[1]};", types)
     if not declared or not width:
         raise ValueError(f"{firmware}: can't tell the size of the array {name}")
     return int(declared[2]) * int(width[1])

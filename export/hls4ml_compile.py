@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-FLAGS = ("-O1", "-std=c++17", "-w", "-x", "c++", "-I.", "-Ifirmware/ap_types")
+_INCLUDE = (".", "firmware/ap_types", "firmware/ac_types", "firmware/ac_types/include", "firmware/ac_math/include",
+            "firmware/ac_simutils/include", "firmware/nnet_utils")
+FLAGS = ("-O1", "-std=c++17", "-w", "-x", "c++", *(f"-I{folder}" for folder in _INCLUDE))
 LIBRARY_FLAGS = ("-shared", "-fPIC", "-fno-gnu-unique")
 """``-fno-gnu-unique``: libraries of two projects must not share the static variables of equally named templates."""
 

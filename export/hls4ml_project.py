@@ -27,6 +27,9 @@ from .hls4ml_testbench import build_bench, run_bench, write_bench, write_golden
 
 PROJECT = "deepr"
 IO_TYPES = ("io_parallel", "io_stream")
+NO_SINGLE_BITS = ("Quartus", "Catapult")
+TEST_BENCH = ("Vitis", "Vivado")
+"""Backends whose test bench is replaced by one that compares; the others keep hls4ml's."""
 
 
 def type_name(fmt: Format, requantized: bool = False) -> str:
@@ -68,7 +71,8 @@ def build_graph(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor
 
     reuse_factor : connections per multiplier, 1 = fully parallel; at least the number of connections = one multiplier
 
-    Raises ``ValueError`` for an unknown backend or io_type, a reuse factor below 1, an unknown kind of layer.
+    Raises ``ValueError`` for an unknown backend or io_type, a reuse factor below 1, a kind or format of layer that the
+    backend doesn't have.
     """
     if io_type not in IO_TYPES:
         raise ValueError(f"io_type {io_type!r}: expected one of {', '.join(IO_TYPES)}")
@@ -77,12 +81,15 @@ def build_graph(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor
     for i, layer in enumerate(net.layers):
         if not isinstance(layer, SparseLinear):
             raise ValueError(f"layer {i}: hls4ml export has no layer of kind {layer.kind}")
+        if backend in NO_SINGLE_BITS and layer.y_format is not None and layer.y_format.bits == 1:
+            raise ValueError(f"layer {i}: gives single bits ({layer.y_format}), and for {backend} hls4ml writes types "
+                             "of 1 bit as 2 bits")
     hls4ml_sparse.install((backend,))
     names = [f"fc{i + 1}" for i in range(len(net.layers))]
     nodes = [{"class_name": "InputLayer", "name": "x", "input_shape": list(net.in_shape)},
              *map(_node, net.layers, names)]
     precision = {"x": {"result": type_name(net.x_format)}, **dict(zip(names, map(_types, net.layers), strict=True))}
-    settings = get_backend(backend).create_initial_config(part=part, io_type=io_type)
+    settings = get_backend(backend).create_initial_config(**({"part": part} if part else {}), io_type=io_type)
     settings |= {"Backend": backend, "ProjectName": PROJECT, "OutputDir": str(out_dir), "HLSConfig": {
         "Model": {"Precision": {"default": "fixed<32,16>"}, "ReuseFactor": reuse_factor, "Strategy": "Latency"},
         "LayerName": {name: {"Precision": types} for name, types in precision.items()},
@@ -113,8 +120,9 @@ def export(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor: int
     shutil.rmtree(out_dir / "firmware" / "weights", ignore_errors=True)  # arrays of an earlier network
     with _quiet():
         graph.write()
-    (x,), (y,) = graph.get_input_variables(), graph.get_output_variables()
-    write_bench(out_dir, PROJECT, x.size(), net.n_out, x.definition_cpp(), y.definition_cpp())
+    if backend in TEST_BENCH:
+        (x,), (y,) = graph.get_input_variables(), graph.get_output_variables()
+        write_bench(out_dir, PROJECT, x.size(), net.n_out, x.definition_cpp(), y.definition_cpp())
     write_golden(out_dir, _values(samples, net.x_format.frac), _values(logits(net, samples), net.logit_frac))
     return {"project": str(out_dir), "backend": backend, "io_type": io_type, "reuse_factor": reuse_factor,
             "n_connections": count_connections(out_dir),
@@ -161,8 +169,11 @@ def run_csim(net: IntNet, x: np.ndarray, workdir: Path, backend: str = "Vitis", 
              io_type: str = "io_parallel") -> EngineRun:
     """Engine: the generated test bench, compiled with g++, fed with ``x`` and the reference's logits as golden values.
 
-    Raises as ``run``; ``RuntimeError`` when the bench stops before the last sample.
+    Raises as ``run``; ``ValueError`` for a backend without this bench, ``RuntimeError`` when the bench stops before the
+    last sample.
     """
+    if backend not in TEST_BENCH:
+        raise ValueError(f"backend {backend!r}: the test bench is for {' and '.join(TEST_BENCH)}")
     codes = check_codes(net, x)
     export(net, workdir, backend, reuse_factor, io_type, samples=codes)
     count_connections(workdir)

@@ -1,9 +1,9 @@
 """A sparse dense layer for hls4ml: K weights and K indices instead of ``n_in * n_out`` weights.
 
-A plug-in for hls4ml 1.3 (backends Vitis and Vivado) that needs nothing but hls4ml, NumPy and ``nnet_sparse_dense.h``
-beside it: ``install()`` registers the layer, its templates and its C++ source through hls4ml's extension API. The
-header shows what is unrolled, pipelined and partitioned; ``reuse_factor`` says how many connections share a multiplier,
-from 1 (fully parallel) to the number of connections (one multiplier).
+A plug-in for hls4ml 1.3 (backends Vitis, Vivado, Quartus, Catapult) that needs nothing but hls4ml, NumPy and the
+headers ``nnet_sparse_dense*.h`` beside it: ``install()`` registers the layer, its templates and its C++ by hls4ml's
+extension API. ``nnet_sparse_dense.h`` shows what is unrolled, pipelined and partitioned; ``reuse_factor`` says how many
+connections share a multiplier, from 1 (fully parallel) to the number of connections (one multiplier).
 
 Whoever has an hls4ml model with many zeros asks for the swap in hls4ml's own configuration, per model, type or layer:
 
@@ -25,9 +25,10 @@ from hls4ml.model.layers import Layer, layer_map, register_layer
 from hls4ml.model.optimizer import OptimizerPass, get_available_passes, register_pass
 from hls4ml.model.types import FixedPrecisionType, IntegerPrecisionType
 
-BACKENDS = ("Vitis", "Vivado")
-SOURCE = Path(__file__).resolve().with_name("nnet_sparse_dense.h")
-HEADER = f"nnet_utils/{SOURCE.name}"
+SOURCES = {"Vitis": "nnet_sparse_dense.h", "Vivado": "nnet_sparse_dense.h", "Quartus": "nnet_sparse_dense_quartus.h",
+           "Catapult": "nnet_sparse_dense_catapult.h"}
+"""Backend -> its C++ beside this file."""
+BACKENDS = tuple(SOURCES)
 SWAP_PASS = "dense_to_sparse"
 
 
@@ -178,7 +179,12 @@ class _Call(FunctionCallTemplate):
     arrays: tuple[str, ...] = ("weight", "in_idx", "out_idx", "out_base", "bias")
 
     def __init__(self) -> None:
-        super().__init__(self.layer, include_header=[HEADER])
+        super().__init__(self.layer)
+
+    def transform(self, model: Any, node: Layer) -> bool:
+        """Name the header of the model's backend, then fill in the call."""
+        self.include_header = [f"nnet_utils/{SOURCES[model.config.backend.name]}"]
+        return super().transform(model, node)
 
     def format(self, node: Layer) -> str:
         """The call for ``node``."""
@@ -246,10 +252,10 @@ def install(backends: tuple[str, ...] = BACKENDS) -> None:
     for name in backends:
         if name not in BACKENDS:
             raise ValueError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")
-        backend = get_backend(name)
-        if HEADER in backend.get_custom_source():
+        backend, source = get_backend(name), Path(__file__).resolve().with_name(SOURCES[name])
+        if f"nnet_utils/{source.name}" in backend.get_custom_source():
             continue
-        backend.register_source(SOURCE)
+        backend.register_source(source)
         for template in (_Config, _BiasConfig, _Call, _BiasCall):
             backend.register_template(template)
     if SWAP_PASS not in get_available_passes():

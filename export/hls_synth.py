@@ -36,9 +36,13 @@ def hls(net: IntNet, out_dir: Path, backend: str = "Vitis", part: str | None = N
     Returns the facts of the export, the static count (``static``) beside stock hls4ml's for the same network
     (``stock``), the vendor's estimate (``synthesis``, None without a compiler), one line for the user (``message``).
 
-    Raises as ``hls4ml_project.export``; ``RuntimeError`` with the end of the log when synthesis fails.
+    Raises as ``hls4ml_project.export``, for backends without a known compiler too; ``RuntimeError`` with the end of
+    the log when synthesis fails.
     """
-    backend = {name.lower(): name for name in TOOLS}.get(backend.lower(), backend)
+    names = {name.lower(): name for name in TOOLS}
+    if backend.lower() not in names:
+        raise ValueError(f"backend {backend!r}: expected one of {', '.join(names)}")
+    backend = names[backend.lower()]
     facts = hls4ml_project.export(net, out_dir, backend, reuse_factor, io_type, part)
     project_dir = Path(facts["project"])
     script = write_build_script(project_dir, backend)
@@ -46,8 +50,8 @@ def hls(net: IntNet, out_dir: Path, backend: str = "Vitis", part: str | None = N
               "stock": hls4ml_stock.static_costs(net, reuse_factor)}
     tool = next((tool for tool in TOOLS[backend] if shutil.which(tool)), None)
     if tool is None:
-        names = " or ".join(TOOLS[backend])
-        return facts | {"message": f"not synthesized: no {names} on PATH; where there is one, run {script}"}
+        tools = " or ".join(TOOLS[backend])
+        return facts | {"message": f"not synthesized: no {tools} on PATH; where there is one, run {script}"}
     result = parse_csynth(synthesize(project_dir, tool, backend))
     return facts | {"synthesis": result.as_dict(), "message": (
         f"{tool}: latency {_span(result.latency)}, interval {_span(result.interval)} cycles "

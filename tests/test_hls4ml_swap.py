@@ -71,9 +71,9 @@ def test_layers_are_chosen_by_name(tmp_path):
 
 
 def test_the_plug_in_stands_alone(tmp_path):
-    """The two files work outside of this package."""
+    """The module and its headers work outside of this package."""
     here = Path(hls4ml_sparse.__file__).parent
-    for name in ("hls4ml_sparse.py", "nnet_sparse_dense.h"):
+    for name in ("hls4ml_sparse.py", *set(hls4ml_sparse.SOURCES.values())):
         (tmp_path / name).write_bytes((here / name).read_bytes())
     code = "import sys, hls4ml_sparse; hls4ml_sparse.install(); assert 'deepr_hw' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
