@@ -39,9 +39,10 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
     hidden        : widths of the hidden layers
     n_connections : K; more than there are positions means a dense network, with a warning
     budget        : ``"per_layer"`` shares K out in proportion to n_in + n_out and holds each layer's share;
-                    ``"global"`` lets connections move between layers
+                    ``"global"`` lets connections move between layers; a dictionary gives a configuration's further
+                    ``[budget]`` keys, e.g. ``{"lanes": 8}``
     bias          : whether neurons have a trained bias (one number per neuron, no connection, so not part of K)
-    method        : how connections move, as ``training.method`` of a configuration
+    method, optimizer, schedule, label_smoothing : as in ``[training]`` of a configuration
     epochs        : passes over the data in ``fit``; ``partial_fit`` makes one
     learning_rate : of the first epoch; epoch e uses ``learning_rate * decay**e``, ``partial_fit`` always the first
     l1, temperature : alpha and T of DEEP R
@@ -60,20 +61,24 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
     1000
     """
 
-    def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *, budget: str = "per_layer",
-                 bias: bool = True, method: str = "deep_r", epochs: int = 30, batch_size: int = 10,
-                 learning_rate: float = 0.3, decay: float = 0.9, l1: float = 1e-5, temperature: float = 2.5e-11,
-                 weight_bits: int = 8, activation_bits: int = 8, warm_start: bool = False,
-                 random_state: int | np.random.RandomState | None = None) -> None:
+    def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *,
+                 budget: str | dict[str, Any] = "per_layer", bias: bool = True, method: str = "deep_r",
+                 optimizer: str = "sgd", epochs: int = 30, batch_size: int = 10, learning_rate: float = 0.3,
+                 schedule: str = "step", decay: float = 0.9, label_smoothing: float = 0.0, l1: float = 1e-5,
+                 temperature: float = 2.5e-11, weight_bits: int = 8, activation_bits: int = 8,
+                 warm_start: bool = False, random_state: int | np.random.RandomState | None = None) -> None:
         self.hidden = hidden
         self.n_connections = n_connections
         self.budget = budget
         self.bias = bias
         self.method = method
+        self.optimizer = optimizer
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.schedule = schedule
         self.decay = decay
+        self.label_smoothing = label_smoothing
         self.l1 = l1
         self.temperature = temperature
         self.weight_bits = weight_bits
@@ -109,7 +114,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
             raise ValueError(f"classes = {classes} differs from the first call's {self.classes_}")
         config = self._config(len(self.loss_curve_) + 1)
-        steady = dataclasses.replace(config.training, decay=1.0)
+        steady = dataclasses.replace(config.training, schedule="step", decay=1.0)
         scales = dataclasses.replace(config.quantization, calibrate_epochs=len(self.loss_curve_))
         config = dataclasses.replace(config, training=steady, quantization=scales)
         return self._train(x, labels, config, first_epoch=len(self.loss_curve_))
@@ -149,7 +154,9 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self._learn_scale(x)
         self._seed = int(check_random_state(self.random_state).randint(1 << 31))
-        self._state: TrainState = start(self._config(self.epochs), self._dataset(x[:1], np.zeros(1, np.int64)))
+        config = self._config(self.epochs)
+        self._made_for = (config.network, config.budget)
+        self._state: TrainState = start(config, self._dataset(x[:1], np.zeros(1, np.int64)))
         self.n_connections_ = self._state.model.connections.n_connections
         if self.n_connections_ < self.n_connections:
             warnings.warn(f"n_connections = {self.n_connections}: the network has only {self.n_connections_} positions "
@@ -168,9 +175,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self._x_format = dataclasses.replace(best, frac=int(np.floor(np.log2(rms / _RMS))))
 
     def _train(self, x: np.ndarray, y: np.ndarray, config: Config, first_epoch: int = 0) -> Self:
-        model = self._state.model
-        if model.connections.partition.kind != self.budget or model.sizes != self._sizes() \
-                or model.use_bias != self.bias or self._total() != self.n_connections_:
+        if self._made_for != (config.network, config.budget):
             raise ValueError("hidden, n_connections, budget or bias changed since the network was made: fit anew with "
                              "warm_start=False")
         unknown = np.setdiff1d(y, self.classes_)
@@ -183,7 +188,8 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
             self._state.history.append(metrics)
             self.loss_curve_.append(metrics.loss)
         self.n_iter_ = len(self.loss_curve_)
-        self.net_ = freeze(model, tuple(map(str, self.classes_)), {"method": self.method, "seed": str(self._seed)})
+        provenance = {"method": self.method, "seed": str(self._seed)}
+        self.net_ = freeze(self._state.model, tuple(map(str, self.classes_)), provenance)
         return self
 
     def _dataset(self, x: np.ndarray, labels: np.ndarray) -> Dataset:
@@ -209,22 +215,28 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
 
     def _config(self, epochs: int) -> Config:
         """The parameters as a configuration, which checks them."""
-        if self.budget not in ("per_layer", "global"):
-            raise ValueError(f"budget = {self.budget!r}: expected 'per_layer' or 'global'")
         hidden = [_plain(width) for width in self.hidden] if isinstance(self.hidden, Iterable) else self.hidden
         training = {name: _plain(getattr(self, name)) for name in (
-            "method", "batch_size", "learning_rate", "decay", "l1", "temperature")}
+            "method", "optimizer", "batch_size", "learning_rate", "schedule", "decay", "label_smoothing", "l1",
+            "temperature")}
         config = config_from({
-            "network": {"hidden": hidden, "bias": _plain(self.bias)}, "budget": {"global": 1},
+            "network": {"hidden": hidden, "bias": _plain(self.bias)},
             "quantization": {name: _plain(getattr(self, name)) for name in ("weight_bits", "activation_bits")},
-            "training": {**training, "epochs": _plain(epochs), "seed": self._seed}})
-        total = self._total()
-        if self.budget == "global":
-            budget = BudgetConfig(total=total)
-        else:
-            budget = BudgetConfig(per_layer=share_per_layer(total, self._sizes()))
+            "training": {**training, "epochs": _plain(epochs), "seed": self._seed},
+            "budget": {"global": 1}})
         scales = dataclasses.replace(config.quantization, calibrate_epochs=config.training.epochs // 2)
-        return dataclasses.replace(config, budget=budget, quantization=scales)
+        return dataclasses.replace(config, budget=self._budget(), quantization=scales)
+
+    def _budget(self) -> BudgetConfig:
+        total = self._total()
+        if isinstance(self.budget, dict):
+            further = {key: _plain(value) for key, value in self.budget.items()}
+            return config_from({"budget": {"global": total, **further}}).budget
+        if self.budget not in ("per_layer", "global"):
+            raise ValueError(f"budget = {self.budget!r}: expected 'per_layer', 'global' or a dictionary")
+        if self.budget == "global":
+            return BudgetConfig(total=total)
+        return BudgetConfig(per_layer=share_per_layer(total, self._sizes()))
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from deepr_hw import DeepRClassifier, reference
+from deepr_hw import DeepRClassifier, engines, netfile, reference
 from deepr_hw.share import share_out, share_per_layer
 
 # scikit-learn says that two of its checks can't run here: no pandas, and no SciPy in array API mode
@@ -145,7 +145,9 @@ def test_fewer_connections_than_classes_are_refused(digits, k):
     ({"weight_bits": 9}, "weight_bits = 9: lies in 2..8"),
     ({"hidden": (0,)}, "every width is at least 1"),
     ({"hidden": 50}, "hidden = 50: expected a list of integers"),
-    ({"budget": "tight"}, "budget = 'tight': expected 'per_layer' or 'global'"),
+    ({"budget": "tight"}, "budget = 'tight': expected 'per_layer', 'global' or a dictionary"),
+    ({"budget": {"lane": 8}}, "budget.lane: unknown key; did you mean lanes"),
+    ({"optimizer": "lion"}, "optimizer = 'lion': expected one of sgd"),
     ({"method": "magic"}, "method = 'magic': expected one of"),
     ({"learning_rate": 1e30}, "training diverged"),
 ])
@@ -186,6 +188,27 @@ def test_image_bytes_are_their_own_codes():
     x[0, 0] = 255
     model = small(epochs=1, n_connections=100).fit(x, np.arange(50) % 2)
     np.testing.assert_array_equal(model.encode(x), x)
+
+
+def test_a_budget_shaped_like_an_engine(digits):
+    net = small(budget={"lanes": 8}, epochs=1).fit(*digits[:2]).to_intnet()
+    assert net.n_connections == 800
+    for layer in net.layers:
+        held = np.bincount(layer.out_idx % 8, minlength=8)
+        assert held.max() - held.min() <= 1
+
+
+def test_momentum_and_a_cosine(digits):
+    model = small(optimizer="momentum", schedule="cosine", learning_rate=0.05, label_smoothing=0.1).fit(*digits[:2])
+    assert model.score(*digits[2:]) > 0.85
+    assert model.partial_fit(*digits[:2]).n_iter_ == 11
+
+
+def test_the_network_goes_to_file_and_engine(fitted, digits, tmp_path):
+    net, codes = fitted.to_intnet(), fitted.encode(digits[2])
+    netfile.save(net, tmp_path / "net.safetensors")
+    run = engines.get_engine("onnx")(netfile.load(tmp_path / "net.safetensors"), codes, tmp_path)
+    np.testing.assert_array_equal(run.logits * 2.0**-net.logit_frac, fitted.decision_function(digits[2]))
 
 
 def test_grid_search(digits):
