@@ -188,7 +188,12 @@ def _hex(words: np.ndarray) -> str:
 
 
 def export(net: IntNet, out_dir: Path, lanes: int = 8) -> dict[str, Any]:
-    """Write the image of ``net`` for an engine of ``lanes`` lanes; returns the manifest and the file names."""
-    image = build(net, lanes)
-    files = write(image, net, Path(out_dir))
-    return manifest(image, net) | {"files": sorted(files)}
+    """Write the image of ``net`` for an engine of ``lanes`` lanes, and all that a board needs (``rtl_package``).
+
+    Returns the manifest and the file names.
+    """
+    from .rtl_package import write_package  # it is built on the image
+
+    image, folder = build(net, lanes), Path(out_dir)
+    files = [*write(image, net, folder).values(), *write_package(net, image, folder)]
+    return manifest(image, net) | {"files": sorted(str(path.relative_to(folder)) for path in files)}

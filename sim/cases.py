@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import reference
 from ..export import rtl_image
+from ..export.rtl_package import input_words
 from ..files import write_text
 from ..ir import IntNet
-from .engine import input_words
 
 
 def write_case(path: Path, nets: dict[str, IntNet], images: dict[str, rtl_image.Image], x: np.ndarray) -> None:

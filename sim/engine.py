@@ -10,6 +10,7 @@ from .. import reference
 from ..engines import EngineRun
 from ..export import rtl_image
 from ..export.rtl_geometry import Geometry
+from ..export.rtl_package import beats_text
 from ..export.rtl_schedule import required_geometry, schedule
 from ..files import make_folder, write_text
 from ..ir import IntNet
@@ -45,38 +46,23 @@ def common_geometry(net: IntNet, lanes: int) -> Geometry:
                     max(need.bias_words, 1024 // lanes), max(need.layers, 8), max(need.classes, 64), 32)
 
 
-def input_words(x: np.ndarray, lanes: int) -> np.ndarray:
-    """(n, in_words, lanes) uint8: byte i of a sample is byte ``i % lanes`` of word ``i // lanes``."""
-    codes = np.ascontiguousarray(x).reshape(len(x), -1).astype(np.int64).astype(np.uint8)
-    padded = np.zeros((len(x), -(-codes.shape[1] // lanes) * lanes), np.uint8)
-    padded[:, : codes.shape[1]] = codes
-    return padded.reshape(len(x), -1, lanes)
-
-
-def beats_text(x: np.ndarray, lanes: int) -> str:
-    """The samples as the player's beats: ``last data`` per line."""
-    lines = []
-    for words in input_words(x, lanes):
-        data = [bytes(word[::-1]).hex() for word in words]
-        lines += [f"0 {word}" for word in data[:-1]] + [f"1 {data[-1]}"]
-    return "\n".join(lines) + "\n"
-
-
 def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, simulator: str, idle: int = 0, pause: int = 0,
-         seed: int = 1, waves: bool = False, sources: Sequence[Path] | None = None) -> PlayerRun:
+         seed: int = 1, waves: bool = False, sources: Sequence[Path] | None = None,
+         writes: Sequence[tuple[int, int]] | None = None) -> PlayerRun:
     """Load ``image``, stream codes ``x`` through the engine; ``idle`` and ``pause`` in percent of the cycles.
 
-    ``sources`` stands in for the engine's own files. Raises ``RuntimeError`` when the bench fails or the engine raises
-    an error flag.
+    ``sources`` stands in for the engine's own files, ``writes`` for those of the image. Raises ``RuntimeError`` when
+    the bench fails or the engine raises an error flag.
     """
     workdir = make_folder(workdir).resolve()
     geometry, plan = image.geometry, image.plan
-    write_text(workdir / "load.txt", "".join(f"{address:06x} {data:08x}\n" for address, data in image.writes))
+    writes = image.writes if writes is None else writes
+    write_text(workdir / "load.txt", "".join(f"{address:06x} {data:08x}\n" for address, data in writes))
     write_text(workdir / "beats.txt", beats_text(x, geometry.lanes))
     sources = [*(sources or runner.rtl_sources()), _PLAYER]
     made = runner.build(simulator, "deepr_player", sources, geometry.parameters, waves)
     slowdown = 100 // (100 - max(idle, pause)) + 1
-    limit = len(image.writes) + 1000 + (len(x) + 3) * 2 * slowdown * int(plan.interval + plan.latency + 1)
+    limit = len(writes) + 1000 + (len(x) + 3) * 2 * slowdown * int(plan.interval + plan.latency + 1)
     runner.run(made, "deepr_hw.sim.bench_player", workdir, env={"DEEPR_CYCLES": str(limit)}, waves=waves,
                plusargs={"load": "load.txt", "beats": "beats.txt", "out": "out.txt", "frames": len(x), "idle": idle,
                          "pause": pause, "seed": seed})

@@ -1,0 +1,203 @@
+"""What a hardware engineer takes along: sources, top, golden vectors with a self-checking bench, packaging scripts.
+
+The folder stands alone: ``make`` in it plays the golden vectors through the engine with plain Icarus, no Python.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from .. import reference
+from ..files import make_folder, write_text
+from ..ir import IntNet
+from .rtl_driver import register_writes
+from .rtl_image import Image
+
+_ROOT = Path(__file__).resolve().parent.parent
+N_GOLDEN = 8
+
+
+def golden_codes(net: IntNet, n: int = N_GOLDEN) -> np.ndarray:
+    """(n, *in_shape) codes: all lowest, all highest, all zero, then random ones (always the same)."""
+    fmt = net.x_format
+    x = np.random.default_rng(0).integers(fmt.lo, fmt.hi + 1, (n, *net.in_shape)).astype(fmt.dtype)
+    for row, code in zip(x, (fmt.lo, fmt.hi, 0), strict=False):
+        row[...] = code
+    return x
+
+
+def input_words(x: np.ndarray, lanes: int) -> np.ndarray:
+    """(n, in_words, lanes) uint8: byte i of a sample is byte ``i % lanes`` of word ``i // lanes``."""
+    codes = np.ascontiguousarray(x).reshape(len(x), -1).astype(np.int64).astype(np.uint8)
+    padded = np.zeros((len(x), -(-codes.shape[1] // lanes) * lanes), np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    return padded.reshape(len(x), -1, lanes)
+
+
+def beats_text(x: np.ndarray, lanes: int) -> str:
+    """The samples as the player's beats: ``last data`` (hex) per line."""
+    lines = []
+    for words in input_words(x, lanes):
+        data = [bytes(word[::-1]).hex() for word in words]
+        lines += [f"0 {word}" for word in data[:-1]] + [f"1 {data[-1]}"]
+    return "\n".join(lines) + "\n"
+
+
+def expect_text(net: IntNet, x: np.ndarray) -> str:
+    """The reference's answers as the player compares them: ``class logit`` (decimal) per output beat."""
+    logits = reference.logits(net, x)
+    return "".join(f"{row.argmax()} {value}\n" for row in logits for value in row)
+
+
+def write_package(net: IntNet, image: Image, folder: Path) -> list[Path]:
+    """Write the package beside the memory image; returns the paths. Raises ``OSError`` when that fails."""
+    folder, x = make_folder(folder), golden_codes(net)
+    parameters = image.geometry.parameters
+    sources = sorted((_ROOT / "rtl").glob("deepr_*.sv"))
+    texts = {f"rtl/{path.name}": path.read_text() for path in sources}
+    texts["rtl/deepr_top.sv"] = _top(parameters)
+    names = [*texts]
+    texts |= {
+        "bench/deepr_player.sv": (_ROOT / "sim" / "deepr_player.sv").read_text(),
+        "bench/deepr_selftest.sv": _selftest(parameters),
+        "golden_beats.txt": beats_text(x, image.geometry.lanes),
+        "golden_expect.txt": expect_text(net, x),
+        "load_axil.txt": "".join(f"{address:02x} {value:08x}\n" for address, value in register_writes(image.writes)),
+        "Makefile": _MAKEFILE.format(frames=len(x)),
+        "deepr.core": _core(names),
+        "package_ip.tcl": _TCL,
+    }
+    for name, text in texts.items():
+        make_folder((folder / name).parent)
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def _assign(parameters: dict[str, int]) -> str:
+    return ", ".join(f".{name}({value})" for name, value in parameters.items())
+
+
+def _top(parameters: dict[str, int]) -> str:
+    """``deepr_axi`` under the name ``deepr_top`` with the parameters of this network as defaults."""
+    text = (_ROOT / "rtl" / "deepr_axi.sv").read_text().replace("module deepr_axi #(", "module deepr_top #(")
+    for name, value in parameters.items():
+        head, tail = text.split(f"  parameter int {name} = ", 1)
+        text = f"{head}  parameter int {name} = {value}{tail[tail.index(','):]}"
+    return text
+
+
+def _selftest(parameters: dict[str, int]) -> str:
+    return f"""// Plays the golden vectors through the engine and compares every logit: plain Icarus, no Python.
+module deepr_selftest;
+
+  logic        clk = 1'b0, rst_n = 1'b0;
+  logic        done;
+  logic [31:0] errors;
+
+  deepr_player #(
+    {_assign(parameters)}
+  ) u_player (
+    .clk_i(clk), .rst_ni(rst_n), .done_o(done), .errors_o(errors)
+  );
+
+  always #5 clk = !clk;
+
+  initial begin
+    #42 rst_n = 1'b1;
+    #100000000 $display("FAIL: no answer");
+    $fatal(1);
+  end
+
+  always @(posedge clk) begin
+    if (done && errors == 0) begin
+      $display("PASS: every logit of every golden frame");
+      $finish;
+    end
+    if (done && errors != 0) begin
+      $display("FAIL: %0d differences or error flags", errors);
+      $fatal(1);
+    end
+  end
+
+endmodule
+"""
+
+
+_MAKEFILE = """\
+# make: the golden vectors through the engine, in Icarus
+.PHONY: test clean
+test: selftest
+\tvvp -n selftest +load=load.txt +beats=golden_beats.txt +expect=golden_expect.txt +out=golden_out.txt +frames={frames}
+
+selftest: $(wildcard rtl/*.sv bench/*.sv)
+\tiverilog -g2012 -s deepr_selftest -o $@ $^
+
+clean:
+\trm -f selftest golden_out.txt
+"""
+
+
+def _core(names: list[str]) -> str:
+    files = "\n".join(f"      - {name}" for name in names)
+    return f"""CAPI=2:
+name: "deepr_hw:engine:deepr_top:1.0.0"
+description: Sparse neural network engine that walks K loadable connections, AXI4-Stream and AXI4-Lite
+
+filesets:
+  rtl:
+    file_type: systemVerilogSource
+    files:
+{files}
+  bench:
+    file_type: systemVerilogSource
+    files:
+      - bench/deepr_player.sv
+      - bench/deepr_selftest.sv
+  data:
+    file_type: user
+    files:
+      - load.txt: {{copyto: load.txt}}
+      - golden_beats.txt: {{copyto: golden_beats.txt}}
+      - golden_expect.txt: {{copyto: golden_expect.txt}}
+
+targets:
+  default: &default
+    filesets: [rtl]
+    toplevel: deepr_top
+  sim:
+    <<: *default
+    filesets: [rtl, bench, data]
+    toplevel: deepr_selftest
+    default_tool: icarus
+    parameters: [load, beats, expect, out, frames]
+    tools:
+      icarus:
+        iverilog_options: [-g2012]
+
+parameters:
+  load: {{datatype: str, default: load.txt, paramtype: plusarg}}
+  beats: {{datatype: str, default: golden_beats.txt, paramtype: plusarg}}
+  expect: {{datatype: str, default: golden_expect.txt, paramtype: plusarg}}
+  out: {{datatype: str, default: golden_out.txt, paramtype: plusarg}}
+  frames: {{datatype: int, default: {N_GOLDEN}, paramtype: plusarg}}
+"""
+
+
+_TCL = """\
+# vivado -mode batch -source package_ip.tcl: packages deepr_top as an IP in ip/
+create_project -in_memory -part xc7z020clg400-1
+add_files [glob rtl/*.sv]
+set_property top deepr_top [current_fileset]
+update_compile_order -fileset sources_1
+ipx::package_project -root_dir ip -vendor deepr_hw -library user -taxonomy /UserIP -import_files -force
+set core [ipx::current_core]
+set_property name deepr_top $core
+set_property version 1.0 $core
+set_property display_name {Sparse engine of K loadable connections} $core
+ipx::associate_bus_interfaces -busif s_axil -clock aclk $core
+ipx::associate_bus_interfaces -busif s_axis -clock aclk $core
+ipx::associate_bus_interfaces -busif m_axis -clock aclk $core
+ipx::create_xgui_files $core
+ipx::update_checksums $core
+ipx::save_core $core
+"""
