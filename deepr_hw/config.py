@@ -107,6 +107,7 @@ class TrainingConfig:
     schedule        : ``step``: epoch e uses ``learning_rate * decay**e``; ``cosine``: half a wave down to 0, per step
     warmup          : epochs over which eta first rises from 0
     l1              : alpha, the weight of the L1 prior
+    l1_end          : alpha of the last epoch, reached in equal steps from ``l1``; without it alpha stays
     temperature     : T; noise of standard deviation sqrt(2 eta T) per step
     label_smoothing : share of each target that is spread over all classes
     patience        : stop after so many epochs without a better validation accuracy; 0 never stops
@@ -123,6 +124,7 @@ class TrainingConfig:
     decay: float = 0.8
     warmup: float = 0.0
     l1: float = 1e-5
+    l1_end: float | None = None
     temperature: float = 2.5e-11
     label_smoothing: float = 0.0
     patience: int = 0
@@ -138,6 +140,7 @@ class TrainingConfig:
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "is positive")
         for name in ("warmup", "l1", "temperature", "patience", "seed"):
             _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "can't be negative")
+        _require(self.l1_end is None or self.l1_end >= 0, "training.l1_end", self.l1_end, "can't be negative")
         for name in ("momentum", "beta2", "label_smoothing"):
             _require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "lies in 0..1, 1 excluded")
 

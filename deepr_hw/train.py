@@ -121,7 +121,7 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     if config.augmentation.wanted:
         x = deformed(config, dataset, x, state.rng)
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
-    totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream, state.log)
+    totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream, state.log, l1_weight(t, epoch))
     _check_converging(totals, len(x), model, epoch, etas)
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
@@ -139,6 +139,14 @@ def learning_rates(t: TrainingConfig, epoch: int, n_steps: int) -> np.ndarray:
     if t.schedule == "cosine":
         eta = t.learning_rate * (1 + np.cos(np.pi * done / t.epochs)) / 2
     return eta * np.minimum(1, (done + 1 / n_steps) / t.warmup) if t.warmup else eta
+
+
+def l1_weight(t: TrainingConfig, epoch: int) -> float:
+    """alpha of ``epoch``. A strong prior early on tries many positions; a weak one at the end lets the weights that
+    it held at 0 take part."""
+    if t.l1_end is None or t.epochs == 1:
+        return t.l1
+    return t.l1 + (t.l1_end - t.l1) * epoch / (t.epochs - 1)
 
 
 def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -168,8 +176,11 @@ def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np
 
 
 def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,
-                      stream: np.ndarray, log: BudgetLog | None = None) -> Totals:
-    """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
+                      stream: np.ndarray, log: BudgetLog | None = None, l1: float | None = None) -> Totals:
+    """Run ``order`` once through the compiled steps and check that the budget held after every one of them.
+
+    l1 : alpha of this epoch, instead of the configuration's first
+    """
     t, c = config.training, model.connections
     log = log or start_log(c.partition)
     scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
@@ -177,9 +188,8 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
     groups = as_groups(c.partition, active)
     assert recount(net, groups, active), "positions out of order, repeated or out of range"
-    totals = run_steps(net, groups, model.values, model.bias, steps, top,
-                       scratch, _rule(config, model), etas, np.ascontiguousarray(x), y, order, t.batch_size, stream,
-                       NORMAL_TABLE, log.extremes)
+    totals = run_steps(net, groups, model.values, model.bias, steps, top, scratch, _rule(config, model, l1), etas,
+                       np.ascontiguousarray(x), y, order, t.batch_size, stream, NORMAL_TABLE, log.extremes)
     log.steps += totals.steps
     assert recount(net, groups, active), "positions out of order, repeated or out of range"
     np.testing.assert_array_equal(active, c.partition.limits, err_msg="connections per group")
@@ -188,11 +198,11 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     return totals
 
 
-def _rule(config: Config, model: Model) -> Rule:
+def _rule(config: Config, model: Model, l1: float | None) -> Rule:
     rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
     t = config.training
-    return Rule(t.l1, t.temperature, t.label_smoothing, OPTIMIZERS.index(t.optimizer), t.momentum, t.beta2,
-                t.method == "deep_r", model.use_bias, model.quantized, np.array(rows, np.float32))
+    return Rule(t.l1 if l1 is None else l1, t.temperature, t.label_smoothing, OPTIMIZERS.index(t.optimizer), t.momentum,
+                t.beta2, t.method == "deep_r", model.use_bias, model.quantized, np.array(rows, np.float32))
 
 
 def _about(config: Config, state: TrainState) -> dict[str, Any]:

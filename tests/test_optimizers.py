@@ -8,7 +8,7 @@ from deepr_hw.augment import augment
 from deepr_hw.config import TrainingConfig, load_config
 from deepr_hw.deepr import ADAM, MOMENTUM, SGD, precondition
 from deepr_hw.noise import seed_state
-from deepr_hw.train import EpochMetrics, deformed, exhausted, learning_rates, train
+from deepr_hw.train import EpochMetrics, deformed, exhausted, l1_weight, learning_rates, train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
 
@@ -53,6 +53,25 @@ def test_schedules():
     assert 0 < whole[0] < 0.02
     assert whole[-1] < 0.001
     assert whole[200] == pytest.approx(0.5)
+
+
+def test_the_prior_goes_from_its_first_weight_to_its_last():
+    t = TrainingConfig(epochs=5, l1=1e-3)
+    assert {l1_weight(t, epoch) for epoch in range(5)} == {1e-3}
+    t = TrainingConfig(epochs=5, l1=1e-3, l1_end=2e-4)
+    np.testing.assert_allclose([l1_weight(t, epoch) for epoch in range(5)], [1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
+    assert l1_weight(TrainingConfig(epochs=1, l1=1e-3, l1_end=0.0), 0) == 1e-3
+    with pytest.raises(ValueError, match="l1_end"):
+        TrainingConfig(l1_end=-1.0)
+
+
+def test_a_weaker_prior_at_the_end_leaves_fewer_codes_at_0(tmp_path):
+    nonzero = []
+    for end in (0.002, 0.0):
+        config = load_config("digits", ["training.l1=0.002", f"training.l1_end={end}", "training.epochs=20"])
+        nonzero.append(train(config, data.load("digits"), tmp_path / str(end), progress=lambda *_: None)
+                       .history[-1].n_nonzero)
+    assert nonzero[0] < nonzero[1] <= 1000
 
 
 def test_no_deformation_is_the_identity():
