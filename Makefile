@@ -23,8 +23,9 @@ demo: setup ## train on MNIST where it is at hand, else on digits; export, verif
 train: setup ## train CONFIG into RUN
 	$(BIN)/deepr-hw train $(CONFIG) --out $(RUN)
 
-export: setup ## RUN's network as ONNX, hls4ml project and RTL image
-	for target in onnx hls4ml rtl; do $(BIN)/deepr-hw export $$target $(RUN)/net.safetensors --out $(RUN)/$$target || exit; done
+export: setup ## the demo with every engine there is: all compared, the certificate, the table of sizes (20 minutes)
+	$(BIN)/deepr-hw run $(CONFIG) --out $(RUN) --engines all
+	$(BIN)/python -m bench.sizes $(RUN)/net.safetensors
 
 sim: setup ## the RTL benches, both simulators
 	$(BIN)/pytest -q tests -k 'rtl or sim'

@@ -77,9 +77,9 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engines", metavar="LIST", default="onnx,onnx-unoptimized,hls4ml,verilator,icarus",
-                        help="comma-separated, each NAME or NAME:SAMPLES (default: %(default)s)")
+                        help="comma-separated, each NAME or NAME:SAMPLES; all is every one (default: %(default)s)")
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
-                        "its own (default: all; hls4ml 1000, verilator 200, icarus 20)")
+                        "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")
     parser.add_argument("--lanes", metavar="P", type=_positive, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
 
 

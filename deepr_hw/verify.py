@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from . import reference
-from .engines import get_engine
+from .engines import ENGINES, get_engine
 from .ir import IntNet
 
-DEFAULT_SAMPLES = {"hls4ml": 1000, "verilator": 200, "icarus": 20, "netlist": 3, "netlist-xilinx": 3}
+DEFAULT_SAMPLES = {"onnx-no-vnni": 500, "qdq-no-vnni": 500, "qonnx": 1000, "qonnx-functions": 1000,
+                   **{name: 1000 for name in ENGINES if name.startswith(("hls4ml", "csim"))},
+                   "verilator": 200, "icarus": 20, "netlist": 3, "netlist-xilinx": 3}
 """Samples for engines that need more than microseconds each; the others take every sample given."""
 
 
@@ -36,12 +38,16 @@ class Comparison:
 
 
 def parse_engines(text: str, samples: int | None) -> dict[str, int | None]:
-    """Samples by engine from ``"onnx,verilator:50"``; ``samples`` holds where no number is given.
+    """Samples by engine from ``"onnx,verilator:50"``; ``samples`` holds where no number is given. ``all`` names every
+    engine but those that show what a wrong setting does.
 
     Raises ``ValueError`` for a number that isn't one; unknown names are refused when the engine is fetched.
     """
     wanted: dict[str, int | None] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    items = [part.strip() for part in text.split(",") if part.strip()]
+    if "all" in items:
+        items = [name for name in ENGINES if "wrong" not in name] + [item for item in items if item != "all"]
+    for item in items:
         name, _, number = item.partition(":")
         if number and not (number.isdigit() and int(number) > 0):
             raise ValueError(f"engine {item!r}: expected NAME or NAME:SAMPLES with a positive number")

@@ -98,6 +98,9 @@ def test_samples_by_engine(monkeypatch):
     monkeypatch.setattr(verify, "get_engine", lambda name: None)  # needs no tool to be installed
     assert verify.parse_engines("onnx,icarus:5,hls4ml", None) == {"onnx": None, "icarus": 5, "hls4ml": 1000}
     assert verify.parse_engines("onnx,icarus:5", 7) == {"onnx": 7, "icarus": 5}
+    everything = verify.parse_engines("all,icarus:5", None)
+    assert everything["icarus"] == 5
+    assert everything.keys() == {name for name in engines.ENGINES if "wrong" not in name}
 
 
 @pytest.mark.parametrize(("argv", "message"), [
