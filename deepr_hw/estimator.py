@@ -182,7 +182,8 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         if unknown.size:
             raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is not one of the classes "
                              f"{self.classes_}")
-        dataset = self._dataset(x, np.searchsorted(self.classes_, y))
+        order = self._state.rng.permutation(len(x))  # scales are found on the first samples: let them be random ones
+        dataset = self._dataset(x[order], np.searchsorted(self.classes_, y[order]))
         for epoch in range(first_epoch, config.training.epochs):
             metrics = run_epoch(config, dataset, self._state, epoch)
             self._state.history.append(metrics)

@@ -51,6 +51,11 @@ def test_predictions_are_the_frozen_networks(fitted, digits):
     assert net.class_labels == tuple("0123456789")
 
 
+def test_data_sorted_by_class_is_learnt_as_well(digits):
+    order = np.argsort(digits[1], kind="stable")
+    assert small().fit(digits[0][order], digits[1][order]).score(*digits[2:]) > 0.85
+
+
 def test_labels_may_be_anything_and_two_classes_give_one_decision(digits):
     x, y = digits[0], np.where(digits[1] < 5, "small", "large")
     model = small().fit(x, y)
