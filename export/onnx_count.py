@@ -4,6 +4,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+OPERATORS = frozenset({
+    "Add", "ArgMax", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "DequantizeLinear", "Gather", "MatMul",
+    "MatMulInteger", "Mul", "Pad", "Quant", "QuantizeLinear", "Relu", "Round", "ScatterND", "Shape", "Sub", "Transpose",
+})
+"""Operators of our files; a weight can't hide in any other."""
+
 
 class _Walk:
     """Upstream steps through a graph."""
@@ -36,18 +42,33 @@ def count_connections(model: onnx.ModelProto) -> list[int]:
     A matrix filled in by ScatterND has the positions it names; a prefix-sum layer has the positions that ``in_idx`` and
     ``fan_in`` name; a stored matrix has its elements that differ from its zero point; sums filled with 0 have none.
 
-    Raises ``ValueError`` naming the node when weights and indices differ in number or a position occurs twice.
+    Raises ``ValueError`` naming the node when weights and indices differ in number, a position occurs twice, or a node
+    has no place in our files.
     """
     walk = _Walk(model)
     counts = []
     for node in walk.nodes:
+        _check_known(walk, node)
         if node.op_type in ("MatMulInteger", "MatMul"):
             counts.append(_count_matrix(walk, node))
         elif node.op_type == "CumSum" and (pad := walk.made_by(node.input[0], "Pad")) is not None:
             counts.append(_count_prefix_sum(walk, node, pad))
+        elif node.op_type == "Pad" and not any(user.op_type == "CumSum" and user.input[0] == node.output[0]
+                                               for user in walk.nodes):
+            raise ValueError(f"node {node.name!r}: pads what no prefix sum counts")
         elif node.op_type == "ConstantOfShape" and walk.made_by(node.input[0], "Concat") is not None:
             counts.append(0)
     return counts
+
+
+def _check_known(walk: _Walk, node: onnx.NodeProto) -> None:
+    if node.op_type not in OPERATORS:
+        raise ValueError(f"node {node.name!r}: operator {node.op_type} is none of ours, so it may hide connections")
+    if node.op_type == "Mul":
+        factor = walk.stored.get(node.input[1])
+        summed = any(pad.op_type == "Pad" and pad.input[0] == node.output[0] for pad in walk.nodes)
+        if not summed and (factor is None or numpy_helper.to_array(factor).size != 1):
+            raise ValueError(f"node {node.name!r}: scales by more than one number, so it may hide connections")
 
 
 def _count_matrix(walk: _Walk, node: onnx.NodeProto) -> int:

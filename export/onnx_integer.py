@@ -109,8 +109,9 @@ def _multiply_matrix(layer: SparseLinear, graph: Graph, name: str, x: str, total
     signed = layer.x_format.signed
     dtype, zero = (np.int8, 0) if signed else (np.uint8, 128)
     operands = [x, place_weights(layer, graph, name, dtype, zero)]
-    if not signed:
-        operands += ["", graph.constant(f"{name}/weight_zero_point", zero, dtype)]
+    if not signed:  # OpenVINO loses the shape where the first, optional zero point is left out
+        operands += [graph.constant(f"{name}/x_zero_point", 0, dtype),
+                     graph.constant(f"{name}/weight_zero_point", zero, dtype)]
     graph.node("MatMulInteger", operands, total)
 
 

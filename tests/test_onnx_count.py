@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from deepr_hw.export import onnx_integer
 from deepr_hw.export.onnx_count import count_connections
@@ -46,6 +46,18 @@ def test_count_refuses_a_position_that_occurs_twice():
         values[1] = values[0]
         swap(model, name, values)
     with pytest.raises(ValueError, match=r"layer1/weight_matrix.*occur twice"):
+        count_connections(model)
+
+
+@pytest.mark.parametrize(("node", "message"), [
+    (("Gemm", ["layer1/codes", "w", "b"]), "operator Gemm is none of ours"),
+    (("Mul", ["layer1/acc", "w"]), "scales by more than one number"),
+])
+def test_count_refuses_where_connections_may_hide(node, message):
+    model = onnx_integer.build(mnist_shaped())
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((100, 100), np.float32), "w"))
+    model.graph.node.append(helper.make_node(*node, ["hidden"], name="hidden"))
+    with pytest.raises(ValueError, match=f"node 'hidden': {message}"):
         count_connections(model)
 
 

@@ -1,6 +1,7 @@
 """The same bits on a CPU that this machine is not: onnxruntime on an emulated Haswell (AVX2, no VNNI)."""
 
 import os
+import platform
 import shutil
 
 import numpy as np
@@ -13,8 +14,11 @@ from deepr_hw.export import onnx_emulated, onnx_qdq
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import mnist_shaped
 
-pytestmark = pytest.mark.skipif(shutil.which("qemu-x86_64") is None and not os.environ.get("CI"),
-                                reason="qemu-x86_64 (package qemu-user) is missing")
+pytestmark = [
+    pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has kernels that saturate"),
+    pytest.mark.skipif(shutil.which("qemu-x86_64") is None and not os.environ.get("CI"),
+                       reason="qemu-x86_64 (package qemu-user) is missing"),
+]
 
 
 def test_naive_product_saturates_there(tmp_path):
@@ -30,7 +34,7 @@ def test_naive_product_saturates_there(tmp_path):
     assert onnx_emulated.run_emulated(tmp_path / "naive.onnx", x, tmp_path, {})[0, 0] < 64 * 255 * 127
 
 
-@pytest.mark.parametrize("seed", [0, 3, 5, 9])
+@pytest.mark.parametrize("seed", [0, 3])
 def test_integer_flavour_is_exact_there(seed, tmp_path):
     net = random_net(seed)
     x = random_codes(net, 32, seed)
