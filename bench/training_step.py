@@ -31,7 +31,7 @@ from deepr_hw.config import config_from  # noqa: E402
 from deepr_hw.fixed import PIXEL  # noqa: E402
 from deepr_hw.model import calibrate, make_model  # noqa: E402
 from deepr_hw.noise import seed_state  # noqa: E402
-from deepr_hw.train import steps_of_an_epoch  # noqa: E402
+from deepr_hw.steps import steps_of_an_epoch  # noqa: E402
 
 RIVALS = {"torch dense": "dense", "torch mask": "mask", "torch mask + fake-quant": "mask+fakequant",
           "torch masked DEEP R": "deepr"}

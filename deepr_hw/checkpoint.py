@@ -1,7 +1,7 @@
 """The state of a training run in one file, written whole or not at all; what is read back continues bit for bit."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from .connections import Connections
 from .files import write_bytes
 from .fixed import Format
 from .model import Model
@@ -21,6 +22,7 @@ _ARRAYS = ("indptr", "out_idx", "weight", "code", "moments")
 def save_checkpoint(path: Path, model: Model, extra: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     """Write ``model``, further arrays and a JSON-able description to ``path``."""
     tensors = {name: np.ascontiguousarray(getattr(model.connections, name)) for name in _ARRAYS}
+    tensors["limits"] = model.connections.partition.limits
     tensors["bias"], tensors["bias_moments"] = model.bias, model.bias_moments
     tensors.update({f"extra.{name}": np.ascontiguousarray(array) for name, array in extra.items()})
     formats = {"w_formats": [fmt and asdict(fmt) for fmt in model.w_formats],
@@ -46,6 +48,14 @@ def load_checkpoint(path: Path, model: Model) -> tuple[dict[str, np.ndarray], di
     if (metadata.get("format"), metadata.get("schema")) != (FORMAT, SCHEMA):
         raise ValueError(f"{path}: metadata format = {metadata.get('format')!r}: expected {FORMAT!r} {SCHEMA}")
     c = model.connections
+    limits = tensors.get("limits", np.zeros(0, np.int64))
+    if limits.shape != c.partition.limits.shape or (limits > c.partition.limits).any():
+        raise ValueError(f"{path}: tensor limits is missing or of another network")
+    if (limits < c.partition.limits).any():  # a method that prunes had come so far
+        k, n_moments = int(limits.sum()), len(c.moments)
+        c = model.connections = Connections(
+            replace(c.partition, limits=limits), c.indptr, np.zeros(k, np.int32), np.zeros(k, np.float32),
+            np.zeros(k, np.int8), np.zeros(k, np.float32), np.zeros((n_moments, k), np.float32))
     for name in _ARRAYS:
         own, read = getattr(c, name), tensors.get(name)
         if read is None or read.shape != own.shape or read.dtype != own.dtype:

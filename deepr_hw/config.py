@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 SHIPPED = Path(__file__).parent / "configs"
-METHODS = ("deep_r", "fixed")
+DENSE_METHODS = ("magnitude", "gradual", "l1", "soft_deep_r")
+METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
 DEVICES = {  # memory that can hold connections: bytes, and where the figure comes from
@@ -101,6 +102,9 @@ class BudgetConfig:
 class TrainingConfig:
     """``[training]``: the method and its schedule; the defaults are the settings of the paper's authors.
 
+    method          : how connections come and go (``methods.py``); all but deep_r are there to compare with
+    drop            : share of the connections that set and rigl replace at first
+    rewire_every    : steps between two rewirings of rigl
     optimizer       : what turns the gradient into a direction: ``sgd``, ``momentum`` or ``adam``
     momentum, beta2 : decay per step of the first moment (momentum, adam) and of the second (adam)
     learning_rate   : eta at its highest
@@ -114,6 +118,8 @@ class TrainingConfig:
     """
 
     method: str = "deep_r"
+    drop: float = 0.3
+    rewire_every: int = 100
     epochs: int = 10
     batch_size: int = 10
     optimizer: str = "sgd"
@@ -134,15 +140,22 @@ class TrainingConfig:
         for name, known in (("method", METHODS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             _require(value in known, f"training.{name}", value, f"expected one of {', '.join(known)}")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "rewire_every"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "is at least 1")
         for name in ("learning_rate", "decay"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "is positive")
         for name in ("warmup", "l1", "temperature", "patience", "seed"):
             _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "can't be negative")
         _require(self.l1_end is None or self.l1_end >= 0, "training.l1_end", self.l1_end, "can't be negative")
-        for name in ("momentum", "beta2", "label_smoothing"):
+        for name in ("momentum", "beta2", "label_smoothing", "drop"):
             _require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "lies in 0..1, 1 excluded")
+        _require(self.method != "soft_deep_r" or self.optimizer == "sgd", "training.optimizer", self.optimizer,
+                 "soft_deep_r is defined for sgd only")
+
+    @property
+    def dense(self) -> bool:
+        """Whether the method holds a value for every position and meets the budget only at the end."""
+        return self.method in DENSE_METHODS
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,20 @@ def update(weight, grad, eta, l1, amplitude, key, table, rewires):
 
 
 @kernel
+def update_soft(weight, theta, grad, eta, l1, amplitude, theta_min, key, table):
+    """One step of soft-DEEP R: active ones as in ``update``, dormant ones only walk, none under ``theta_min``."""
+    shrink = np.float32(eta * l1)
+    eta, amplitude, theta_min = np.float32(eta), np.float32(amplitude), np.float32(theta_min)
+    for k in range(weight.size):
+        sign = np.copysign(np.float32(1), weight[k])
+        step = amplitude * normal(k, key, table)
+        if theta[k] >= 0:
+            step -= eta * sign * grad[k] + shrink
+        theta[k] = max(theta[k] + step, theta_min)
+        weight[k] = sign * max(theta[k], np.float32(0))
+
+
+@kernel
 def encode(weight, code, first, last, inverse_step, lo, hi):
     """``code = saturate(rint(weight / step))`` for connections first..last-1; ``inverse_step`` is a power of two."""
     inverse_step, lo, hi = np.float32(inverse_step), np.float32(lo), np.float32(hi)

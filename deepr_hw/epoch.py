@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deepr import encode, precondition, update
+from .deepr import encode, precondition, update, update_soft
 from .drawing import Arrays, Groups
 from .jit import kernel
 from .kernels import backward, cross_entropy, forward, load_batch
@@ -39,6 +39,8 @@ class Rule(NamedTuple):
     momentum: float
     beta2: float
     rewires: bool
+    soft: bool
+    theta_min: float
     use_bias: bool
     quantized: bool
     encode_rule: np.ndarray
@@ -117,7 +119,11 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
         precondition(net.grad, net.moments, rule.optimizer, rule.momentum, rule.beta2)
         eta = etas[step]
         key = np.uint32(next_u64(state) >> np.uint64(32))
-        update(net.weight, net.grad, eta, rule.l1, np.sqrt(2 * eta * rule.temperature), key, table, rule.rewires)
+        amplitude = np.sqrt(2 * eta * rule.temperature)
+        if rule.soft:
+            update_soft(net.weight, net.moments[0], net.grad, eta, rule.l1, amplitude, rule.theta_min, key, table)
+        else:
+            update(net.weight, net.grad, eta, rule.l1, amplitude, key, table, rule.rewires)
         if rule.use_bias:
             precondition(scratch.bias_grad, scratch.bias_moments, rule.optimizer, rule.momentum, rule.beta2)
             for j in range(net.level[1], bias.size):

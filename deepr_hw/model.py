@@ -13,6 +13,7 @@ from .drawing import Arrays, as_arrays
 from .fixed import PIXEL, Format
 from .kernels import evaluate
 from .layers import LayerView
+from .partition import Partition
 from .quantize import activation_format, weight_format
 from .rewiring import grow_connections
 
@@ -127,10 +128,12 @@ class Model:
         return float(np.mean(np.argmax(self.outputs(x)[0], axis=1) == y)) if len(y) else float("nan")
 
 
-def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng: np.random.Generator) -> Model:
-    """Untrained network of ``n_in`` inputs and ``n_classes`` logits. Raises ``ValueError`` for an impossible budget."""
+def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng: np.random.Generator,
+               partition: Partition | None = None) -> Model:
+    """Untrained network of ``n_in`` inputs and ``n_classes`` logits, in the configured budget unless ``partition`` is
+    given. Raises ``ValueError`` for an impossible budget."""
     sizes = (n_in, *config.network.hidden, n_classes)
-    partition = make_partition(config.budget, sizes, config.network.bias)
+    partition = partition or make_partition(config.budget, sizes, config.network.bias)
     make = make_connections if partition.n_connections < _LARGE else grow_connections
     connections = make(partition, rng, N_MOMENTS[config.training.optimizer])
     return Model(connections, config.network.bias, x_format)

@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 
 from . import netfile, reference
-from .augment import augment
-from .budget import explain
+from .budget import explain, make_partition
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import OPTIMIZERS, Config, TrainingConfig, dump_config
+from .config import Config, dump_config
 from .data import Dataset
-from .drawing import as_groups, recount
-from .epoch import Rule, Totals, make_scratch, run_steps
+from .epoch import Totals
 from .files import make_folder, write_text
 from .fixed import MAX_FRAC
 from .freeze import freeze
 from .ir import IntNet
+from .methods import dense_partition, prune, start_soft
 from .model import Model, calibrate, make_model
-from .noise import NORMAL_TABLE, seed_state
+from .noise import seed_state
+from .partition import Partition
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
+from .steps import deformed, learning_rates, steps_and_rewirings
 from .version import __version__
 
 _EXPLODED = 100
@@ -46,6 +47,7 @@ class TrainState:
     stream: np.ndarray
     history: list[EpochMetrics]
     log: BudgetLog
+    budget: Partition
 
 
 def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
@@ -98,8 +100,13 @@ def start(config: Config, dataset: Dataset) -> TrainState:
     """State before the first epoch. Raises ``ValueError`` for a budget or a split that does not fit the data."""
     _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
-    model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng)
-    return TrainState(model, rng, seed_state(rng), [], start_log(model.connections.partition))
+    budget = make_partition(config.budget, (dataset.n_in, *config.network.hidden, dataset.n_classes),
+                            config.network.bias)
+    first = dense_partition(budget, config.training.method) if config.training.dense else budget
+    model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng, first)
+    if config.training.method == "soft_deep_r":
+        start_soft(model, budget, config, rng)
+    return TrainState(model, rng, seed_state(rng), [], start_log(first), budget)
 
 
 def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
@@ -115,14 +122,18 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
     fit, held_out = _split(config, dataset)
     t, q, model = config.training, config.quantization, state.model
     x, y = dataset.x_train[fit], dataset.y_train[fit]
+    if t.dense:
+        prune(config, model, state.budget, epoch)
     if q.warmup_epochs <= epoch <= max(q.calibrate_epochs, q.warmup_epochs):
         calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
     order = state.rng.permutation(len(x))
     if config.augmentation.wanted:
         x = deformed(config, dataset, x, state.rng)
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
-    totals = steps_of_an_epoch(config, model, x, y, order, etas, state.stream, state.log, l1_weight(t, epoch))
+    totals = steps_and_rewirings(config, model, x, y, order, etas, state.stream, state.log, epoch)
     _check_converging(totals, len(x), model, epoch, etas)
+    if t.dense and epoch + 1 == t.epochs:
+        prune(config, model, state.budget, t.epochs)
     val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
     test, n_nonzero = None, None
     if model.quantized:
@@ -130,35 +141,6 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
         n_nonzero = int(np.count_nonzero(model.connections.code))
     return EpochMetrics(epoch, totals.loss / len(x), totals.right / len(x), val, test, totals.active_min,
                         totals.active_max, totals.rewired, n_nonzero, round(time.perf_counter() - started, 3))
-
-
-def learning_rates(t: TrainingConfig, epoch: int, n_steps: int) -> np.ndarray:
-    """(n_steps,) float64 eta of every step of ``epoch``."""
-    done = epoch + np.arange(n_steps) / n_steps
-    eta = np.full(n_steps, t.learning_rate * t.decay**epoch)
-    if t.schedule == "cosine":
-        eta = t.learning_rate * (1 + np.cos(np.pi * done / t.epochs)) / 2
-    return eta * np.minimum(1, (done + 1 / n_steps) / t.warmup) if t.warmup else eta
-
-
-def l1_weight(t: TrainingConfig, epoch: int) -> float:
-    """alpha of ``epoch``. A strong prior early on tries many positions; a weak one at the end lets the weights that
-    it held at 0 take part."""
-    if t.l1_end is None or t.epochs == 1:
-        return t.l1
-    return t.l1 + (t.l1_end - t.l1) * epoch / (t.epochs - 1)
-
-
-def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``x`` with every image deformed anew. Raises ``ValueError`` for data that are no images of bytes."""
-    a, shape = config.augmentation, dataset.sample_shape
-    if len(shape) != 2 or x.dtype != np.uint8:
-        raise ValueError(f"augmentation: needs images of uint8 pixels, data {dataset.name} has samples of shape "
-                         f"{shape} and type {x.dtype}")
-    out = np.empty_like(x)
-    augment(x.reshape(-1, *shape), np.arange(len(x)), out.reshape(-1, *shape), a.shift, a.rotation, a.scale, a.elastic,
-            seed_state(rng))
-    return out
 
 
 def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np.ndarray) -> None:
@@ -173,36 +155,6 @@ def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np
     else:
         return
     raise ValueError(f"training diverged in epoch {epoch}{what}; lower training.learning_rate (it was {eta:g} here)")
-
-
-def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,
-                      stream: np.ndarray, log: BudgetLog | None = None, l1: float | None = None) -> Totals:
-    """Run ``order`` once through the compiled steps and check that the budget held after every one of them.
-
-    l1 : alpha of this epoch, instead of the configuration's first
-    """
-    t, c = config.training, model.connections
-    log = log or start_log(c.partition)
-    scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
-    steps, top = model.scales()
-    net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
-    groups = as_groups(c.partition, active)
-    assert recount(net, groups, active), "positions out of order, repeated or out of range"
-    totals = run_steps(net, groups, model.values, model.bias, steps, top, scratch, _rule(config, model, l1), etas,
-                       np.ascontiguousarray(x), y, order, t.batch_size, stream, NORMAL_TABLE, log.extremes)
-    log.steps += totals.steps
-    assert recount(net, groups, active), "positions out of order, repeated or out of range"
-    np.testing.assert_array_equal(active, c.partition.limits, err_msg="connections per group")
-    k = c.partition.n_connections
-    assert totals.active_min == totals.active_max == k, f"{totals.active_min}..{totals.active_max} active, not {k}"
-    return totals
-
-
-def _rule(config: Config, model: Model, l1: float | None) -> Rule:
-    rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
-    t = config.training
-    return Rule(t.l1 if l1 is None else l1, t.temperature, t.label_smoothing, OPTIMIZERS.index(t.optimizer), t.momentum,
-                t.beta2, t.method == "deep_r", model.use_bias, model.quantized, np.array(rows, np.float32))
 
 
 def _about(config: Config, state: TrainState) -> dict[str, Any]:

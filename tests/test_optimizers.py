@@ -8,7 +8,9 @@ from deepr_hw.augment import augment
 from deepr_hw.config import TrainingConfig, load_config
 from deepr_hw.deepr import ADAM, MOMENTUM, SGD, precondition
 from deepr_hw.noise import seed_state
-from deepr_hw.train import EpochMetrics, deformed, exhausted, l1_weight, learning_rates, train
+from deepr_hw.runlog import EpochMetrics
+from deepr_hw.steps import deformed, l1_weight, learning_rates
+from deepr_hw.train import exhausted, train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
 

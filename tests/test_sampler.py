@@ -30,7 +30,7 @@ from deepr_hw.config import config_from
 from deepr_hw.fixed import Format
 from deepr_hw.model import make_model
 from deepr_hw.noise import seed_state
-from deepr_hw.train import steps_of_an_epoch
+from deepr_hw.steps import steps_of_an_epoch
 
 N_IN, N_OUT, K = 3, 2, 2
 POSITIONS = list(product(range(N_IN), range(N_OUT)))
