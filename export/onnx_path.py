@@ -231,10 +231,19 @@ def _qlinear(node: onnx.NodeProto, path: Path, others: list[Any], place: int) ->
     return _coded(result, _single(others, 5 + gemm), int(_single(others, 6 + gemm)), zero.values.dtype)
 
 
+def _matmul_integer(node: onnx.NodeProto, path: Path, others: list[Any], place: int) -> Path:
+    """(codes - zero) @ (b - b_zero): the product of the decoded values, in steps of its own."""
+    if place or path.codes is None:
+        raise ValueError("its first operand is no quantized data")
+    step, zero = path.codes[0] or 1.0, int(_single(others, 1, 0.0))
+    matrix = dequantized(others[0], 1.0 / step, others[2].values if len(others) > 2 and others[2] else None)
+    return _product(node, decoded(path, step, zero), matrix, 0.0)
+
+
 STEPS: dict[str, Callable[[onnx.NodeProto, Path, list[Any], int], Path]] = {
     "Add": _affine, "Sub": _affine, "Mul": _affine, "Div": _affine, "BatchNormalization": _batch_normalization,
     "MatMul": _matmul, "Gemm": _gemm, "Relu": _relu, "Clip": _clip, "QuantizeLinear": _quantize_linear,
     "DequantizeLinear": _dequantize_linear, "Quant": _quant, "IntQuant": _quant, "QLinearMatMul": _qlinear,
-    "QGemm": _qlinear,
+    "QGemm": _qlinear, "MatMulInteger": _matmul_integer,
 }
 """What may stand on the data path: operator -> (node, path, other operands, place of the data) -> path."""

@@ -18,6 +18,8 @@ from .onnx_path import STEPS, Path, decoded, folded, shaped
 ENDINGS = ("Softmax", "LogSoftmax", "ArgMax")
 """What may follow the logits: it doesn't change the class."""
 
+_ON_CODES = ("DequantizeLinear", "Clip", "QGemm", "QLinearMatMul", "MatMulInteger")
+
 
 def read_chain(model: onnx.ModelProto) -> Chain:
     """The chain that ``model`` computes from its input to its first output.
@@ -88,6 +90,6 @@ class _Reader:
         step = STEPS.get(node.op_type)
         if step is None:
             raise ValueError("no dense layer, rectifier or quantizer, so it can't be imported")
-        if path.codes is not None and node.op_type not in ("DequantizeLinear", "Clip", "QGemm", "QLinearMatMul"):
+        if path.codes is not None and node.op_type not in _ON_CODES:
             raise ValueError("works on integer codes; only quantized products and DequantizeLinear do")
         return step(node, path, others, place)

@@ -1,6 +1,7 @@
 """The way back in: our own files return as they were, other people's within what the import says it changed."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,10 @@ OURS = {
     "qonnx": lambda net: qonnx_export.build(net),
     "qonnx dense": lambda net: qonnx_export.build(net, dense=True),
 }
+
+
+def counts(seed: int) -> list[int]:
+    return [layer.n_connections for layer in random_net(seed).layers]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,27 @@ def test_our_own_files_return_as_they_were(form, seed, tmp_path):
         if "dense" not in form:
             for name in ("in_idx", "out_idx", "weight"):
                 np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+@pytest.mark.parametrize("seed", [seed for seed in FLOAT32 if 0 not in counts(seed)])
+def test_the_integer_flavour_returns_too(seed, tmp_path):
+    net = random_net(seed)
+    imported = import_model(saved(onnx_integer.build(net), tmp_path))
+    assert (imported.notes, imported.x_unit, imported.logit_unit) == ((), 1.0, 1.0)
+    x = random_codes(net, 16, seed)
+    np.testing.assert_array_equal(reference.logits(imported.net, x), reference.logits(net, x))
+    assert [layer.n_connections for layer in imported.net.layers] == counts(seed)
+
+
+def test_agreement_sees_a_flipped_weight(digits):
+    path = MODELS / "brevitas_power_of_two_qonnx.onnx"
+    imported = import_model(path)
+    layer = imported.net.layers[1]
+    weight = layer.weight.copy()
+    weight[40] ^= 1
+    changed = replace(imported.net, layers=(imported.net.layers[0], replace(layer, weight=weight)))
+    found = agreement(path, replace(imported, net=changed), digits[1])
+    assert 0 < found.logits - found.equal_logits <= 360
 
 
 def test_labels_and_connections_of_the_mnist_shape(tmp_path):
