@@ -5,7 +5,7 @@ CONFIG ?= auto
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train export verify sim accuracy bench-train test lint clean
+.PHONY: help setup demo train export verify sim accuracy bench-train test lint synth formal mutate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,15 @@ test: setup ## every test
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+synth: setup ## area, clock, critical path of the engine over lanes (ECP5)
+	$(BIN)/python -m bench.area
+
+formal: setup ## proofs of the engine's modules (SymbiYosys, z3)
+	$(BIN)/python -m deepr_hw.sim.formal
+
+mutate: setup ## broken designs against benches and proofs, about an hour
+	$(BIN)/python -m bench.mutate
 
 clean: ## everything made here, the virtual environment included
 	rm -rf $(VENV) build runs *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -21,4 +21,7 @@ module deepr_argmax #(
     end
   end
 
+`ifdef PROVE_ARGMAX
+`include "argmax.svh"
+`endif
 endmodule

@@ -186,4 +186,7 @@ module deepr_engine #(
     .samples_o, .cycles_o, .stalls_o, .macs_o
   );
 
+`ifdef PROVE_ENGINE
+`include "engine.svh"
+`endif
 endmodule

@@ -57,4 +57,7 @@ module deepr_input #(
     end
   end
 
+`ifdef PROVE_INPUT
+`include "input.svh"
+`endif
 endmodule

@@ -120,4 +120,7 @@ module deepr_load #(
     end
   end
 
+`ifdef PROVE_LOAD
+`include "load.svh"
+`endif
 endmodule

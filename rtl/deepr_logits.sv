@@ -65,4 +65,7 @@ module deepr_logits #(
     end
   end
 
+`ifdef PROVE_LOGITS
+`include "logits.svh"
+`endif
 endmodule

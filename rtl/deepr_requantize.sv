@@ -81,4 +81,7 @@ module deepr_requantize #(
     else y_o <= {8{sign_q}} ^ (outside_q ? high_q : q_q);
   end
 
+`ifdef PROVE_REQUANTIZE
+`include "requantize.svh"
+`endif
 endmodule

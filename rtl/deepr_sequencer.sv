@@ -103,4 +103,7 @@ module deepr_sequencer #(
   assign end_o = sample_end;
   assign layer_o = current_q[DescBits-1-:12];
 
+`ifdef PROVE_SEQUENCER
+`include "sequencer.svh"
+`endif
 endmodule
