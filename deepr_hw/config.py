@@ -183,27 +183,30 @@ class QuantizationConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """``[augmentation]`` of images, drawn anew for every epoch; all 0 switches it off.
+    """``[augmentation]`` of images; all 0 switches it off.
 
     shift    : pixels, at most
     rotation : degrees, at most
     scale    : relative change of size and shear, at most
     elastic  : standard deviation of a smooth displacement field, in pixels
+    every    : epochs that share one set of deformed images; small networks train faster than images deform
     """
 
     shift: float = 0.0
     rotation: float = 0.0
     scale: float = 0.0
     elastic: float = 0.0
+    every: int = 1
 
     def __post_init__(self) -> None:
+        _require(self.every >= 1, "augmentation.every", self.every, "is at least 1")
         for f in dataclasses.fields(self):
             _require(getattr(self, f.name) >= 0, f"augmentation.{f.name}", getattr(self, f.name), "can't be negative")
 
     @property
     def wanted(self) -> bool:
         """Whether anything is to be deformed."""
-        return any(dataclasses.astuple(self))
+        return any((self.shift, self.rotation, self.scale, self.elastic))
 
 
 @dataclass(frozen=True)

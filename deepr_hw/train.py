@@ -40,7 +40,10 @@ class TrainResult:
 
 @dataclass(eq=False)
 class TrainState:
-    """Everything that a step changes; a checkpoint holds it."""
+    """Everything that a step changes; a checkpoint holds it, except ``images``, which follow from seed and epoch.
+
+    images : the deformed training images in use and the number of their set
+    """
 
     model: Model
     rng: np.random.Generator
@@ -48,6 +51,7 @@ class TrainState:
     history: list[EpochMetrics]
     log: BudgetLog
     budget: Partition
+    images: tuple[int, np.ndarray] | None = None
 
 
 def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
@@ -128,7 +132,10 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
         calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
     order = state.rng.permutation(len(x))
     if config.augmentation.wanted:
-        x = deformed(config, dataset, x, state.rng)
+        number = epoch // config.augmentation.every
+        if state.images is None or state.images[0] != number:
+            state.images = number, deformed(config, dataset, x, np.random.default_rng((number + 1, t.seed)))
+        x = state.images[1]
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
     totals = steps_and_rewirings(config, model, x, y, order, etas, state.stream, state.log, epoch)
     _check_converging(totals, len(x), model, epoch, etas)

@@ -1,5 +1,7 @@
 """Optimizers against their textbook form, schedules, augmentation, early stopping."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,36 @@ def test_augmentation_refuses_what_is_no_image():
     flat = data.make_dataset("flat", digits.x_train, digits.y_train, digits.x_test, digits.y_test)
     with pytest.raises(ValueError, match="augmentation: needs images"):
         deformed(config, flat, flat.x_train, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("every", "sets"), [(1, 5), (2, 3), (7, 1)])
+def test_epochs_share_deformed_images(every, sets, tmp_path, monkeypatch):
+    config = load_config("mnist_paper", ["data.name=digits", "data.validation=100", "training.epochs=5",
+                                         "budget.density=0.1", "augmentation.shift=1", f"augmentation.every={every}"])
+    digits = data.load("digits")
+    seen = []
+
+    def remember(*arguments):
+        seen.append(deformed(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr("deepr_hw.train.deformed", remember)
+    whole = train(config, digits, tmp_path / "whole", progress=lambda *_: None)
+    assert len(seen) == sets
+    assert all((a != b).any() for a, b in pairwise(seen))
+    _stop_after(2, config, digits, tmp_path / "parts")
+    parts = train(config, digits, tmp_path / "parts", resume=True, progress=lambda *_: None)
+    for a, b in zip(whole.net.layers, parts.net.layers, strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)
+
+
+def _stop_after(epochs, config, dataset, folder):
+    def stop(metrics, _):
+        if metrics.epoch + 1 == epochs:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, folder, progress=stop)
 
 
 def test_patience():
