@@ -25,8 +25,12 @@ def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float
                   step between layers moves
     x_unit      : value per uint8 input code, e.g. 1 / 255 for pixels; replaces the original's input quantizer
 
-    Raises ``ValueError`` naming the layer that needs a calibration set, more than 8 bits or 32-bit sums.
+    Raises ``ValueError`` naming the layer that needs a calibration set, more than 8 bits or more than 32-bit sums, or
+    that holds what is no number.
     """
+    for layer in chain.layers:
+        if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+            raise ValueError(f"{layer.name}: weights or biases contain NaN or infinity")
     notes: list[str] = []
     seen = None if calibration is None else chain.evaluate(calibration)
     entry = _entry(chain, seen, x_unit, notes)

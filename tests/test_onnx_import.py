@@ -270,6 +270,8 @@ def refused(message, nodes, constants, **more):
             [("MatMul", ["x", "w"], "a", {}), ("MatMul", ["a", "w"], "y", {})], {"w": W}),
     refused(r"node 'Reshape_a' \(Reshape\): reshapes to \[-1, 2, 2\]",
             [("Reshape", ["x", "s"], "a", {}), ("MatMul", ["a", "w"], "y", {})], {"s": np.array([-1, 2, 2]), "w": W}),
+    refused(r"MatMul_a: weights or biases contain NaN or infinity", [("MatMul", ["x", "w"], "a", {}),
+            ("Add", ["a", "b"], "y", {})], {"w": W, "b": F(np.inf)}),
     refused(r"output 'y': works on activations that were scaled",
             [("MatMul", ["x", "w"], "a", {}), ("Relu", ["a"], "b", {}), ("Mul", ["b", "k"], "y", {})],
             {"w": W, "k": F(2)}),
