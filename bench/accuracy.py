@@ -2,10 +2,12 @@
 
     python -m bench.accuracy                    the quick table: the paper's recipe against a fixed random mask
     python -m bench.accuracy --seeds 5 --json accuracy.json
+    python -m bench.accuracy --only cosine
 """
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,7 +25,9 @@ QUICK = [
     ("DEEP R, one global budget", "mnist_paper", ["budget.global=3552"]),
     ("fixed random positions", "mnist_paper", ["training.method=fixed"]),
     ("DEEP R, 30 epochs", "mnist_paper", ["training.epochs=30", "training.decay=0.9"]),
+    ("DEEP R, 30 epochs, cosine", "mnist_paper30", []),
 ]
+TABLES = {"quick": QUICK}
 
 
 def measure(name: str, overrides: list[str], seeds: int) -> dict[str, object]:
@@ -42,18 +46,23 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", choices=TABLES, default="quick")
+    parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     table = Table("recipe", "K", "active min..max", "epochs", "mean %", "min..max %", "s / run")
     rows = []
-    for label, name, overrides in QUICK:
+    for label, name, overrides in TABLES[args.table]:
+        if args.only not in label:
+            continue
         row = measure(name, overrides, args.seeds)
         rows.append({"recipe": label, "config": name, "overrides": overrides, **row})
         acc = row["accuracy"]
         table.add_row(label, str(row["n_connections"]), f"{row['active_min']}..{row['active_max']}",
                       str(row["epochs"]), f"{np.mean(acc):.2f}", f"{min(acc):.2f}..{max(acc):.2f}",
                       f"{row['seconds']:.0f}")
+        print(f"{label}: {np.mean(acc):.2f} %", file=sys.stderr, flush=True)  # the table itself may take hours
     CONSOLE.print(f"MNIST, 8-bit weights and activations, last epoch, integer reference, {args.seeds} seeds")
     CONSOLE.print(table)
     machine = describe_machine("numpy", "numba")
