@@ -1,5 +1,6 @@
 """What is in an ``IntNet``: counts, formats, accumulator widths, bytes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,20 @@ def describe(net: IntNet, path: Path | None = None) -> dict[str, Any]:
     if path is not None:
         facts["file_bytes"] = path.stat().st_size
         facts["bytes_per_connection"] = facts["file_bytes"] / max(1, net.n_connections)
+        facts["budget"]["log"] = budget_log(net, path.parent / "budget.json")
     return facts
+
+
+def budget_log(net: IntNet, path: Path) -> dict[str, Any] | None:
+    """What the trainer wrote beside the network: steps, arithmetic, smallest and largest count of each group after any
+    step. None where there is no such file or it is about another budget."""
+    try:
+        log = json.loads(path.read_text(encoding="utf-8"))
+        if (log["kind"], tuple(log["limits"])) != (net.budget.kind, net.budget.limits):
+            return None
+        return {key: log[key] for key in ("steps", "arithmetic", "active_min", "active_max")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def describe_layer(layer: Layer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from deepr_hw import data, netfile, reference
 from deepr_hw.config import load_config
 from deepr_hw.freeze import freeze
+from deepr_hw.info import describe
 from deepr_hw.train import run_epoch, start, train
 
 QUICK = ["training.epochs=4", "quantization.warmup_epochs=1", "quantization.calibrate_epochs=2"]
@@ -64,6 +65,10 @@ def test_the_budget_log_shows_every_group(digits, tmp_path, budget):
     assert log["steps"] == 4 * 90
     assert log["kind"] == net.budget.kind
     assert "positions" in log["arithmetic"]
+    shown = describe(net, tmp_path / "net.safetensors")["budget"]["log"]
+    assert (shown["steps"], shown["active_min"]) == (4 * 90, log["active_min"])
+    (tmp_path / "budget.json").write_text("{}")
+    assert describe(net, tmp_path / "net.safetensors")["budget"]["log"] is None
     if "per_output" in budget:
         assert all((layer.fan_in == 6).all() for layer in net.layers)
 

@@ -36,6 +36,10 @@ def print_info(facts: dict[str, Any]) -> None:
     CONSOLE.print(table)
     CONSOLE.print(f"K = {facts['n_connections']:,} of a budget of {facts['budget']['total']:,} "
                    f"({facts['budget']['kind']}), {facts['n_nonzero']:,} non-zero")
+    if log := facts["budget"].get("log"):
+        CONSOLE.print(f"budget log: {sum(log['active_min']):,}..{sum(log['active_max']):,} connections after each of "
+                      f"{log['steps']:,} steps, in {len(log['active_min'])} groups of {min(log['active_min']):,}.."
+                      f"{max(log['active_max']):,}; {log['arithmetic']}")
     CONSOLE.print(f"connectivity {100 * facts['connectivity']:.3f} % = {facts['connectivity_formula']}")
     if "file_bytes" in facts:
         CONSOLE.print(f"{facts['file_bytes']:,} bytes, {facts['bytes_per_connection']:.2f} per connection")
