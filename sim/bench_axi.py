@@ -22,7 +22,7 @@ from cocotbext.axi import (
 
 from ..export import rtl_driver
 from ..export.rtl_driver import CAUSES, Driver
-from .streams import Pattern, bursts, chance
+from .streams import PATIENCE, Pattern, bursts, chance
 
 
 def _signed(data: bytes) -> list[int]:
@@ -81,7 +81,7 @@ class Bench:
 
     async def receive(self) -> tuple[list[int], set[int]]:
         """Logits of the next frame and the classes beside them."""
-        frame = await with_timeout(self.sink.recv(compact=False), 10_000_000, "ns")
+        frame = await with_timeout(self.sink.recv(compact=False), 10 * PATIENCE, "ns")
         kept = bytes(b for b, keep in zip(frame.tdata, frame.tkeep, strict=True) if keep)
         return _signed(kept), {user for user, keep in zip(frame.tuser, frame.tkeep, strict=True) if keep}
 

@@ -8,6 +8,9 @@ from typing import Any
 import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 
+PATIENCE = 10_000
+"""Cycles after which a beat that is not taken is a failure."""
+
 Pattern = Callable[[], bool]
 """Asked once per cycle: True means pause in this cycle."""
 
@@ -56,12 +59,14 @@ class Source:
             for name, handle in stream.payload.items():
                 handle.value = beat[name]
             stream.valid.value = 1
-            while True:
+            for _ in range(PATIENCE):
                 await FallingEdge(stream.clock)
                 taken = bool(stream.ready.value)
                 await RisingEdge(stream.clock)
                 if taken:
                     break
+            else:
+                raise AssertionError(f"beat {self.sent}: not taken within {PATIENCE} cycles")
             self.sent += 1
             stream.valid.value = 0
 

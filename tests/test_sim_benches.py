@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepr_hw.export import rtl_image
+from deepr_hw.export import rtl_image, rtl_schedule
 from deepr_hw.export.rtl_geometry import Geometry
-from deepr_hw.ir import Budget, IntNet
-from deepr_hw.sim import cases, runner
+from deepr_hw.fixed import Format
+from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.sim import cases, engine, runner
 
 from .random_nets import random_codes, random_layer, random_net
 from .simulators import need
+
+BYTE = Format(8, False, 0)
 
 
 def twin(net: IntNet, seed: int) -> IntNet:
@@ -56,3 +59,17 @@ def test_the_engine_bench_sees_flipped_weights(tmp_path) -> None:
     with pytest.raises(RuntimeError, match="tests failed"):
         runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, testcase="idle_and_back_pressure",
                    env={"DEEPR_CASE": str(tmp_path / "case.json")})
+
+
+def test_the_hand_over_is_as_short_as_the_pipeline_allows(tmp_path, monkeypatch) -> None:
+    """A schedule that reads one row earlier finds the byte in the middle of its write."""
+    need("icarus")
+    net = IntNet(tuple(SparseLinear(1, 1, [0], [0], [1], None, BYTE, Format(8, True, 0), BYTE if i < 2 else None)
+                       for i in range(3)), Budget("per_layer", (1, 1, 1)))
+    geometry = Geometry(4, rows=512, words=128, bias_words=64, layers=4, classes=32)
+    x = np.array([[77], [200]], np.uint8)
+    played = engine.play(rtl_image.build(net, 4, geometry), x, tmp_path / "good", "icarus")
+    np.testing.assert_array_equal(played.logits, x)
+    monkeypatch.setattr(rtl_schedule, "WRITE_TO_READ", rtl_schedule.WRITE_TO_READ - 1)
+    with pytest.raises(ValueError, match="invalid literal"):  # X
+        engine.play(rtl_image.build(net, 4, geometry), x, tmp_path / "early", "icarus")
