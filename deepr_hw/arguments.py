@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_verify(commands)
     _add_synth(commands)
+    _add_load_diff(commands)
     _add_hls(commands)
     _add_certify(commands)
     _add_import(commands)
@@ -55,7 +56,7 @@ def _positive(text: str) -> int:
 
 
 def _command(commands: _Commands, body: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    name = body.split(":")[1].strip("_")
+    name = body.split(":")[1].strip("_").replace("_", "-")
     parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".",
                                  epilog=f"examples:\n{examples}", formatter_class=_Formatter)
     parser.set_defaults(body=body)
@@ -181,6 +182,16 @@ def _add_synth(commands: _Commands) -> None:
                         "(default: 2; ice40: 1)")
     parser.add_argument("--seed", metavar="N", type=_positive, default=1, help="of place and route (default: 1)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="keep bitstream, report and logs here")
+    _add_json(parser)
+
+
+def _add_load_diff(commands: _Commands) -> None:
+    parser = _command(commands, "targets:load_diff", "the writes that turn one loaded network into the next",
+                      "  deepr-hw load-diff old/net.safetensors new/net.safetensors --out swap.txt\n")
+    parser.add_argument("old", metavar="OLD", type=Path, help="what the idle bank holds (.safetensors)")
+    parser.add_argument("new", metavar="NEW", type=Path, help="what it shall hold: same input and output size")
+    parser.add_argument("--lanes", metavar="P", type=_positive, default=8, help="of the engine (default: 8)")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="one 'address data' (hex) per line")
     _add_json(parser)
 
 

@@ -75,6 +75,13 @@ class Bench:
             if pattern:
                 end.set_pause_generator(iter(pattern, None))
 
+    def pause_control(self) -> None:
+        """Addresses, data and answers of the control port each at their own pace."""
+        write, read = self.master.write_if, self.master.read_if
+        channels = (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel)
+        for i, channel in enumerate(channels):
+            channel.set_pause_generator(iter(chance(40, 10 + i), None))
+
     async def send(self, sample: int) -> None:
         """One frame, its bytes packed into beats by the bus model."""
         await self.source.send(AxiStreamFrame(bytes(self.codes[sample])))
@@ -120,6 +127,7 @@ async def hot_swap_under_traffic(dut: Any) -> None:
     """The driver loads the other network while frames flow; every frame is whole and of one network, in order."""
     bench = await Bench(dut).start()
     bench.pause(chance(20, 5), chance(20, 6))
+    bench.pause_control()
     sent: list[int] = []
     running = True
 
@@ -151,6 +159,7 @@ async def hot_swap_under_traffic(dut: Any) -> None:
 async def bad_input(dut: Any) -> None:
     """Short and long frames, bad registers, bad loads: the cause in words, SLVERR where AXI has it, no harm done."""
     bench = await Bench(dut).start()
+    bench.pause_control()
     n, step = len(bench.codes[0]), max(1, bench.geometry["lanes"], int(os.environ["DEEPR_STREAM_BYTES"]))
     for length, cause in ((n + 2 * step, CAUSES[1]), *(((n - step, CAUSES[0]),) if n > step else ())):
         await bench.source.send(AxiStreamFrame(bytes(length)))
@@ -172,3 +181,23 @@ async def bad_input(dut: Any) -> None:
     for address, value in ((rtl_driver.ADDRESS, 0x123456), (rtl_driver.CONTROL, 1)):
         await bench.master.write_dword(address, value)
         assert await bench.master.read_dword(address) == value
+
+
+@cocotb.test()
+async def load_right_after_a_swap(dut: Any) -> None:
+    """Words that come while a swap is still waiting for its sample go to the bank that the swap sets free."""
+    bench = await Bench(dut).start()
+    banked = [write for write in bench.writes["b"] if write[0] >> 20 != 3]
+    await bridge(bench.driver._issue)(banked)
+    for sample in (0, 1, 2):
+        await bench.send(sample)
+    await ClockCycles(dut.aclk, 30)
+    await bench.master.write_dword(rtl_driver.CONTROL, rtl_driver.ENABLE | rtl_driver.SWAP)
+    await bridge(bench.driver._issue)(banked)  # nobody waits for the swap
+    for _ in range(3):
+        await bench.receive()
+    await bridge(bench.driver.swap)()
+    for sample in (2, 1, 0):
+        await bench.send(sample)
+        await bench.check(sample, "b")
+    assert await bridge(bench.driver.errors)() == []

@@ -125,7 +125,7 @@ class Suite:
         if module in UNITS:
             yield f"unit {UNITS[module]}", lambda sources: self._unit(module, sources)
         if module in SHELL:
-            for test in ("streams", "bad_input", "hot_swap_under_traffic"):
+            for test in ("streams", "bad_input", "load_right_after_a_swap", "hot_swap_under_traffic"):
                 for n_bytes in (8, 1):
                     yield f"axi {test} {n_bytes}", lambda s, t=test, n=n_bytes: self._axi(t, n, s)  # type: ignore[misc]
             return

@@ -9,6 +9,8 @@ import pytest
 
 from deepr_hw import cli, engines, netfile, reference, verify
 from deepr_hw.engines import EngineRun
+from deepr_hw.fixed import Format
+from deepr_hw.ir import Budget, IntNet, SparseLinear
 from tests.random_nets import random_codes, random_net
 
 
@@ -44,8 +46,8 @@ def test_help_imports_nothing_heavy():
     assert "examples:" in shown
 
 
-@pytest.mark.parametrize("command", ["train", "run", "compare", "info", "export", "verify", "synth", "hls", "certify",
-                                     "import"])
+@pytest.mark.parametrize("command", ["train", "run", "compare", "info", "export", "verify", "synth", "load-diff", "hls",
+                                     "certify", "import"])
 def test_every_command_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -169,3 +171,14 @@ def test_hls_says_in_one_line_that_no_compiler_is_at_hand(net_path, tmp_path, ca
     assert cli.main(["hls", str(net_path), "--out", str(tmp_path / "hls"), "--json", str(tmp_path / "h.json")]) == 0
     assert "not synthesized: no vitis-run or vitis_hls on PATH" in " ".join(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "h.json").read_text())["static"]["multipliers"] <= random_net(1).n_connections
+
+
+def test_load_diff_writes_what_differs(tmp_path, capsys):
+    paths = []
+    for weight in (3, 4):
+        layer = SparseLinear(2, 1, [0, 1], [0, 0], [weight, 5], None, Format(8, False, 0), Format(8, True, 0), None)
+        paths.append(tmp_path / f"{weight}.safetensors")
+        netfile.save(IntNet((layer,), Budget("global", (2,))), paths[-1])
+    assert cli.main(["load-diff", *map(str, paths), "--lanes", "1", "--out", str(tmp_path / "d.txt")]) == 0
+    assert (tmp_path / "d.txt").read_text() == "000000 41000000\n"
+    assert "1 writes instead of 6" in capsys.readouterr().out

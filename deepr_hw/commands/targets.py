@@ -1,4 +1,4 @@
-"""``export``, ``hls``, ``synth`` and ``certify``."""
+"""``export``, ``hls``, ``synth``, ``load-diff`` and ``certify``."""
 
 import importlib
 import tempfile
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from .. import netfile
 from ..console import CONSOLE
-from ..files import make_folder
+from ..files import make_folder, write_text
 from ..ir import IntNet
 from . import Outcome
 
@@ -58,6 +58,18 @@ def synth(args: Namespace) -> Outcome:
         if args.out:
             CONSOLE.print(f"bitstream: {args.out / 'engine.bit'}")
     return facts, True
+
+
+def load_diff(args: Namespace) -> Outcome:
+    """``deepr-hw load-diff``."""
+    from ..export import rtl_diff, rtl_image
+
+    old, new = netfile.load(args.old), netfile.load(args.new)
+    writes = rtl_diff.load_diff(old, new, args.lanes)
+    write_text(args.out, "".join(f"{address:06x} {data:08x}\n" for address, data in writes))
+    whole = len(rtl_image.build(new, args.lanes).writes)
+    CONSOLE.print(f"{args.out}: {len(writes)} writes instead of {whole}")
+    return {"writes": len(writes), "whole_image": whole}, True
 
 
 def hls(args: Namespace) -> Outcome:
