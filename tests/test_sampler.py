@@ -15,6 +15,13 @@ there, and everything reaches further by delta = 0.5826 standard deviations of a
 diffusion approximations; the constant is -zeta(1/2) / sqrt(2 pi)). To first order each leg has an atom of weight delta
 at w = 0; errors of second order in the step are below what the test resolves.
 
+Soft-DEEP R keeps a theta for every position, of constant sign; there is no barrier at 0, below it a theta only walks,
+down to a wall at theta_min. Its density over all thetas, each at least theta_min, is
+
+    p(theta)  ~  exp(-(E(w) + alpha * sum max(theta, 0)) / T),        w = sign * max(theta, 0)
+
+with an atom of weight delta at the wall. Source: Bellec et al. 2018, the theorem on soft-DEEP R in the same section.
+
 What runs is the trainer's own compiled step with the gradient of a real network on real samples. A seed fixes the chain
 on one machine; on another, where float sums may round differently, it is another chain of the same distribution.
 """
@@ -27,10 +34,10 @@ import pytest
 from scipy.stats import chi2
 
 from deepr_hw.config import config_from
+from deepr_hw.data import Dataset
 from deepr_hw.fixed import Format
-from deepr_hw.model import make_model
-from deepr_hw.noise import seed_state
 from deepr_hw.steps import steps_of_an_epoch
+from deepr_hw.train import start
 
 N_IN, N_OUT, K = 3, 2, 2
 POSITIONS = list(product(range(N_IN), range(N_OUT)))
@@ -52,9 +59,9 @@ def loss(connectivity, w):
     return np.mean(np.logaddexp.reduce(logits, axis=-1) - logits[..., np.arange(len(X)), Y], axis=-1)
 
 
-def quadrature(edges, delta):
+def quadrature(edges, delta, n_nodes=32):
     """Gauss-Legendre nodes and weights over ``edges``, and the atom at 0 for a bin that begins or ends there."""
-    x, weight = np.polynomial.legendre.leggauss(32)
+    x, weight = np.polynomial.legendre.leggauss(n_nodes)
     pieces = [((a + b + (b - a) * x) / 2, (b - a) / 2 * weight) for a, b in pairwise(edges)]
     if 0.0 in edges:
         pieces.append((np.zeros(1), np.full(1, delta)))
@@ -74,21 +81,28 @@ def stationary(delta=DELTA):
     return {cell: value / total for cell, value in mass.items()}
 
 
-def visits(n, seed, thin=1000, spoil=None, **rule):
-    """The cells that a chain is in after every ``thin`` steps."""
-    config = config_from({"budget": {"global": K}, "network": {"hidden": []}, "training": {
-        "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, **rule}})
-    rng = np.random.default_rng(seed)
-    model = make_model(config, N_IN, N_OUT, X_FORMAT, rng)
+def records(n, seed, n_in=N_IN, thin=1000, spoil=None, n_connections=K, **rule):
+    """The model after every ``thin`` steps of a chain."""
+    config = config_from({"budget": {"global": n_connections}, "network": {"hidden": []}, "training": {
+        "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, "seed": seed, **rule}})
+    x = np.ascontiguousarray(X[:, :n_in])
+    state = start(config, Dataset("tiny", x, Y, x, Y, X_FORMAT, (n_in,), ("a", "b")))
     if spoil is not None:
-        spoil(model.connections.partition)
-    stream, order, etas = seed_state(rng), np.tile(np.arange(len(X)), thin), np.full(thin, ETA)
-    c, seen = model.connections, []
-    for _ in range(n + 5):  # the first five are forgotten
-        steps_of_an_epoch(config, model, X, Y, order, etas, stream)
+        spoil(state.model.connections.partition)
+    order, etas = np.tile(np.arange(len(X)), thin), np.full(thin, ETA)
+    for i in range(n + 5):
+        steps_of_an_epoch(config, state.model, x, Y, order, etas, state.stream)
+        if i >= 5:  # the first five are forgotten
+            yield state.model.connections
+
+
+def visits(n, seed, **options):
+    """The cells that a chain of DEEP R is in."""
+    seen = []
+    for c in records(n, seed, **options):
         bins = np.where(np.signbit(c.weight), np.where(c.weight < -0.6, 0, 1), np.where(c.weight > 0.6, 3, 2))
         seen.append((tuple(zip(c.sources().tolist(), c.out_idx.tolist(), strict=True)), tuple(bins.tolist())))
-    return seen[5:]
+    return seen
 
 
 def p_value(seen, expected):
@@ -156,3 +170,53 @@ def draw_input_0_twice_as_often(partition):
 ], ids=["biased rebirth", "weak prior", "hot", "no rewiring"])
 def test_a_wrong_rule_is_seen(theory, wrong):
     assert p_value(visits(1500, seed=0, thin=600, **wrong), theory) < 1e-9
+
+
+SOFT_POSITIONS = list(product(range(2), range(2)))
+FLOOR = -1.0
+"""theta_min at T = alpha and K = 2 of 4: -(1 - 1/2) / (1/2)."""
+
+
+def soft_stationary(signs):
+    """Probability of each cell of soft-DEEP R: every theta in the lower or upper half of the dormant range, or active
+    below or above 0.6."""
+    active = [quadrature((1e-12, 0.6), 0.0, 12), quadrature((0.6, 3.0, 14.0), 0.0, 12)]
+    dormant = (-FLOOR / 2 + DELTA, -FLOOR / 2)
+    mass = {}
+    for cell in product(range(4), repeat=len(SOFT_POSITIONS)):
+        awake = [k for k, state in enumerate(cell) if state >= 2]
+        rules = [active[cell[k] - 2] for k in awake]
+        theta = np.stack(np.meshgrid(*(nodes for nodes, _ in rules), indexing="ij"), axis=-1) if awake else np.zeros(0)
+        energy = loss([SOFT_POSITIONS[k] for k in awake], theta * np.array([signs[k] for k in awake]))
+        density = np.exp(-(energy + ALPHA * theta.sum(axis=-1)) / TEMPERATURE)
+        for _, weight in reversed(rules):
+            density = density @ weight
+        mass[cell] = float(density) * math.prod(dormant[state] for state in cell if state < 2)
+    total = sum(mass.values())
+    return {cell: value / total for cell, value in mass.items()}
+
+
+def soft_visits(n, seed, **options):
+    """The cells that a chain of soft-DEEP R is in, and the signs of its positions."""
+    seen, signs = [], None
+    for c in records(n, seed, n_in=2, method="soft_deep_r", **options):
+        signs = np.copysign(1, c.weight)
+        seen.append(tuple(np.searchsorted((FLOOR / 2, 0.0, 0.6), c.moments[0], side="right").tolist()))
+    return seen, signs
+
+
+def test_soft_deep_r_follows_its_posterior():
+    seen, signs = soft_visits(3000, seed=0)
+    expected = soft_stationary(signs)
+    assert p_value(seen, expected) > 0.001
+    asleep = {cell: tuple(state >= 2 for state in cell) for cell in expected}
+    sums = {pattern: sum(p for cell, p in expected.items() if asleep[cell] == pattern) for pattern in asleep.values()}
+    assert len(sums) == 2 ** len(SOFT_POSITIONS)
+    assert p_value([asleep[cell] for cell in seen], sums) > 0.001
+
+
+@pytest.mark.parametrize("wrong", [{"l1": 0.7 * ALPHA}, {"temperature": 2 * TEMPERATURE}, {"n_connections": 1}],
+                         ids=["weak prior", "hot", "low floor"])
+def test_a_wrong_rule_of_soft_deep_r_is_seen(wrong):
+    seen, signs = soft_visits(1500, seed=0, thin=600, **wrong)
+    assert p_value(seen, soft_stationary(signs)) < 1e-9
