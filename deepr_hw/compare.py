@@ -27,7 +27,7 @@ from .train import train
 
 BACKENDS = ("loky", "threading", "dask", "ray")
 COLUMNS = ("method", "n_connections", "connectivity", "seed", "test_accuracy", "val_accuracy", "train_accuracy", "loss",
-           "n_nonzero", "rewired", "epochs", "seconds", "error")
+           "n_held", "n_nonzero", "rewired", "epochs", "seconds", "error")
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,10 @@ def run_cell(config: Config) -> dict[str, Any]:
         net = (Path(folder) / "net.safetensors").read_bytes()
     last = result.history[-1]
     return {"test_accuracy": result.test_accuracy, "val_accuracy": last.val_accuracy,
-            "train_accuracy": last.train_accuracy, "loss": last.loss, "n_nonzero": last.n_nonzero,
-            "rewired": sum(m.rewired for m in result.history), "epochs": len(result.history),
-            "seconds": round(time.perf_counter() - started, 3), "error": None, "net": net}
+            "train_accuracy": last.train_accuracy, "loss": last.loss, "n_held": result.net.n_connections,
+            "n_nonzero": last.n_nonzero, "rewired": sum(m.rewired for m in result.history),
+            "epochs": len(result.history), "seconds": round(time.perf_counter() - started, 3), "error": None,
+            "net": net}
 
 
 def run_grid(cells: Sequence[Cell], out: Path, jobs: int = -1, backend: str = "loky", address: str | None = None,

@@ -31,6 +31,7 @@ _SCALE_VALUES = 10_000_000
 
 class DeepRClassifier(ClassifierMixin, BaseEstimator):
     """Classifier with at most ``n_connections`` connections at every step of its training, weights of 8 bits or fewer.
+    (Rival methods that are dense by nature, such as ``method="gradual"``, get there at the end of ``fit`` only.)
 
     What predicts is the integer network that ``to_intnet`` gives, so every target that takes it predicts the same.
     Inputs become 8-bit codes by one power-of-two scale, learnt from all features together in the first ``fit``: bring
@@ -157,10 +158,9 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         config = self._config(self.epochs)
         self._made_for = (config.network, config.budget)
         self._state: TrainState = start(config, self._dataset(x[:1], np.zeros(1, np.int64)))
-        self.n_connections_ = self._state.model.connections.n_connections
-        if self.n_connections_ < self.n_connections:
-            warnings.warn(f"n_connections = {self.n_connections}: the network has only {self.n_connections_} positions "
-                          "and is dense", stacklevel=3)
+        if self._total() < self.n_connections:
+            warnings.warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and "
+                          "is dense", stacklevel=3)
         self.loss_curve_: list[float] = []
 
     def _learn_scale(self, x: np.ndarray) -> None:
@@ -189,6 +189,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
             self._state.history.append(metrics)
             self.loss_curve_.append(metrics.loss)
         self.n_iter_ = len(self.loss_curve_)
+        self.n_connections_ = self._state.model.connections.n_connections
         provenance = {"method": self.method, "seed": str(self._seed)}
         self.net_ = freeze(self._state.model, tuple(map(str, self.classes_)), provenance)
         return self

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from deepr_hw import DeepRClassifier, engines, netfile, reference
+from deepr_hw.config import METHODS
 from deepr_hw.share import share_out, share_per_layer
 
 # scikit-learn says that two of its checks can't run here: no pandas, and no SciPy in array API mode
@@ -201,6 +202,15 @@ def test_a_budget_shaped_like_an_engine(digits):
     for layer in net.layers:
         held = np.bincount(layer.out_idx % 8, minlength=8)
         assert held.max() - held.min() <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_ends_within_the_budget(digits, method):
+    model = small(method=method, epochs=9).fit(*digits[:2])
+    net = model.to_intnet()
+    assert 700 <= net.n_connections == model.n_connections_ <= 800
+    assert model.score(*digits[2:]) > 0.7
+    np.testing.assert_array_equal(model.predict(digits[2]), reference.predict(net, model.encode(digits[2])))
 
 
 def test_momentum_and_a_cosine(digits):
