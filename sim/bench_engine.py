@@ -14,6 +14,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
+from .coverage import Coverage
 from .streams import PATIENCE, Pattern, Scoreboard, Sink, Source, Stream, bursts, chance, never
 
 SHORT, LONG, RANGE, BUSY, OVERRUN, MISPLACED = (1 << i for i in range(6))
@@ -46,10 +47,14 @@ class Bench:
         return self
 
     async def _watch(self) -> None:
+        path = os.environ.get("DEEPR_COVERAGE")
+        coverage = Coverage(self.dut, self.geometry, Path(path)) if path else None
         while True:
             await FallingEdge(self.clock)
             if self.dut.rst_ni.value == 1:
                 self.errors |= int(self.dut.error_o.value)
+                if coverage:
+                    coverage.sample()
 
     def take_errors(self) -> int:
         """Error flags since the last call."""
@@ -317,7 +322,9 @@ async def hot_swap(dut: Any) -> None:
         await ClockCycles(bench.clock, bench.rng.randrange(1, 60))
         await bench.swap()
         order.append(name)
-        await ClockCycles(bench.clock, bench.rng.randrange(200, 600))
+        if len(order) % 3:  # else the next load comes at once and waits for the swap
+            await ClockCycles(bench.clock, bench.rng.randrange(200, 600))
+    await ClockCycles(bench.clock, 300)
     running = False
     await feeding
     for _ in range(1000):

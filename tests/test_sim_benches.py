@@ -9,7 +9,7 @@ from deepr_hw.export import rtl_image, rtl_schedule
 from deepr_hw.export.rtl_geometry import Geometry
 from deepr_hw.fixed import Format
 from deepr_hw.ir import Budget, IntNet, SparseLinear
-from deepr_hw.sim import cases, engine, runner
+from deepr_hw.sim import cases, coverage, engine, runner
 
 from .random_nets import random_codes, random_layer, random_net
 from .simulators import need
@@ -44,6 +44,31 @@ def test_engine(simulator: str, lanes: int, seed: int, tmp_path) -> None:
     geometry = case(tmp_path, lanes, seed)
     made = runner.build(simulator, "deepr_engine", runner.rtl_sources(), geometry.parameters)
     runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, env={"DEEPR_CASE": str(tmp_path / "case.json")})
+
+
+def test_every_situation_is_visited(tmp_path) -> None:
+    """Functional coverage of the engine's benches: each error cause, each end of each counter, each kind of waiting."""
+    need("icarus")
+    nets = {"a": dense_net(1), "b": dense_net(2)}
+    geometry = Geometry(4, rows=128, words=16, bias_words=16, layers=2, classes=8)
+    images = {name: rtl_image.build(net, 4, geometry) for name, net in nets.items()}
+    cases.write_case(tmp_path / "case.json", nets, images, random_codes(nets["a"], 5))
+    made = runner.build("icarus", "deepr_engine", runner.rtl_sources(), geometry.parameters)
+    runner.run(made, "deepr_hw.sim.bench_engine", tmp_path,
+               env={"DEEPR_CASE": str(tmp_path / "case.json"), "DEEPR_COVERAGE": str(tmp_path / "coverage.txt")})
+    assert coverage.missing(tmp_path / "coverage.txt") == []
+
+
+def dense_net(seed: int) -> IntNet:
+    """16 inputs, 24 hidden outputs of 6 connections each, 7 logits of 8: results go round the second input buffer."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for n_in, n_out, fan_in in ((16, 24, 6), (24, 7, 8)):
+        in_idx = np.concatenate([np.sort(rng.choice(n_in, fan_in, replace=False)) for _ in range(n_out)])
+        layers.append(SparseLinear(n_in, n_out, in_idx, np.repeat(np.arange(n_out), fan_in),
+                                   rng.integers(-128, 128, in_idx.size), rng.integers(-500, 500, n_out), BYTE,
+                                   Format(8, True, 6), None if layers else BYTE))
+    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
 
 
 def flip_final_weights(image: rtl_image.Image) -> rtl_image.Image:
