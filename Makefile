@@ -48,6 +48,7 @@ lint: setup ## ruff and mypy
 
 synth: setup ## area, clock, critical path of the engine over lanes (ECP5)
 	$(BIN)/python -m bench.area
+	$(BIN)/python -m bench.area_law
 
 formal: setup ## proofs of the engine's modules (SymbiYosys, z3)
 	$(BIN)/python -m deepr_hw.sim.formal

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from . import area
 from .config import DEVICES, BudgetConfig
 from .partition import Partition
 from .share import positions_per_layer, share_per_layer
@@ -73,7 +74,10 @@ def explain(config: BudgetConfig, sizes: Sequence[int], bias: bool = False) -> s
 
 
 def _memory_arithmetic(config: BudgetConfig, sizes: Sequence[int], bias: bool) -> tuple[int, str]:
-    """Connections that fit, and how that was found."""
+    """Connections that fit, and how that was found: by the engine's area law where device and lanes name an engine."""
+    if config.device in area.DEVICES and config.lanes in area.LANES:
+        fits = area.budget(str(config.device), int(config.lanes or 0), sizes)
+        return fits, f"{config.device}: the engine with {config.lanes} lanes and two banks holds {fits:,} connections"
     n_bytes = config.bytes if config.bytes is not None else DEVICES[str(config.device)][0]
     source = "" if config.device is None else f"{config.device} ({DEVICES[config.device][1]}): "
     n_activations, n_biases = sum(sizes), 4 * sum(sizes[1:]) if bias else 0

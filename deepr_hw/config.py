@@ -66,7 +66,7 @@ class BudgetConfig:
     density   : active fraction of all positions (one number) or of each layer's (a list)
     per_output: connections into every output (one number) or into every output of each layer (a list)
     bytes     : memory of a chip; as many connections as fit
-    device    : the same by name, one of ``DEVICES``
+    device    : the same by name, one of ``DEVICES``; an ECP5 with ``lanes`` 1, 2, 4, 8 or 16: what that engine holds
     lanes     : every lane of an engine holds as many, layer by layer (to within one slot)
     tiles     : crossbars of [inputs, outputs], each with its share
     """
