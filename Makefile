@@ -5,7 +5,7 @@ CONFIG ?= auto
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train export verify sim accuracy bench-train test lint synth formal mutate clean
+.PHONY: help setup demo train export verify sim accuracy accuracy-long bench-train test lint synth formal mutate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ sim: setup ## the RTL benches, both simulators
 
 accuracy: setup ## MNIST: DEEP R against a fixed random mask under the same budget, mean of 3 seeds (2 minutes)
 	$(BIN)/python -m bench.accuracy
+
+accuracy-long: setup ## MNIST with 3,288 connections, and what each part of the recipe brings, mean of 3 seeds (an hour)
+	$(BIN)/python -m bench.accuracy --table budget3288
 
 bench-train: setup ## a training step beside dense masks and scipy.sparse, and its scale to 10^12 positions (10 minutes)
 	$(BIN)/python -m bench.training_step && $(BIN)/python -m bench.training_step --wide && $(BIN)/python -m bench.scale

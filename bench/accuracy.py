@@ -3,6 +3,8 @@
     python -m bench.accuracy                    the quick table: the paper's recipe against a fixed random mask
     python -m bench.accuracy --seeds 5 --json accuracy.json
     python -m bench.accuracy --only cosine
+    python -m bench.accuracy --table budget3288 the long one: 3,288 connections, and what each part of the recipe brings
+    python -m bench.accuracy --table budget3288 --only "the recipe"
 """
 
 import argparse
@@ -27,7 +29,22 @@ QUICK = [
     ("DEEP R, 30 epochs", "mnist_paper", ["training.epochs=30", "training.decay=0.9"]),
     ("DEEP R, 30 epochs, cosine", "mnist_paper30", []),
 ]
-TABLES = {"quick": QUICK}
+_SHORT = ["training.epochs=60"]
+_WIDE = ["network.hidden=[300, 100]"]
+_WEAK_PRIOR = ["training.l1=1e-5", "training.l1_end=1e-5"]
+_AS_IT_IS = ["augmentation.shift=0", "augmentation.rotation=0", "augmentation.scale=0"]
+BUDGET3288 = [
+    ("the recipe", "mnist_budget3288", []),
+    ("60 epochs", "mnist_budget3288", _SHORT),
+    ("60 epochs, images as they are", "mnist_budget3288", [*_SHORT, *_AS_IT_IS]),
+    ("60 epochs, the paper's L1", "mnist_budget3288", [*_SHORT, *_WEAK_PRIOR]),
+    ("60 epochs, 300-100 wide", "mnist_budget3288", [*_SHORT, *_WIDE]),
+    ("60 epochs, fixed positions", "mnist_budget3288", [*_SHORT, "training.method=fixed"]),
+    ("60 epochs, all but momentum and cosine undone", "mnist_budget3288",
+     [*_SHORT, *_WIDE, *_WEAK_PRIOR, *_AS_IT_IS]),
+    ("paper's recipe, 30 epochs", "mnist_paper30", ["budget.per_layer=[2177, 833, 278]", "data.validation=0"]),
+]
+TABLES = {"quick": QUICK, "budget3288": BUDGET3288}
 
 
 def measure(name: str, overrides: list[str], seeds: int) -> dict[str, object]:
@@ -59,10 +76,10 @@ def main() -> None:
         row = measure(name, overrides, args.seeds)
         rows.append({"recipe": label, "config": name, "overrides": overrides, **row})
         acc = row["accuracy"]
+        spread = f"{min(acc):.2f}..{max(acc):.2f}"
         table.add_row(label, str(row["n_connections"]), f"{row['active_min']}..{row['active_max']}",
-                      str(row["epochs"]), f"{np.mean(acc):.2f}", f"{min(acc):.2f}..{max(acc):.2f}",
-                      f"{row['seconds']:.0f}")
-        print(f"{label}: {np.mean(acc):.2f} %", file=sys.stderr, flush=True)  # the table itself may take hours
+                      str(row["epochs"]), f"{np.mean(acc):.2f}", spread, f"{row['seconds']:.0f}")
+        print(f"{label}: {np.mean(acc):.2f} % ({spread})", file=sys.stderr, flush=True)  # the table may take hours
     CONSOLE.print(f"MNIST, 8-bit weights and activations, last epoch, integer reference, {args.seeds} seeds")
     CONSOLE.print(table)
     machine = describe_machine("numpy", "numba")

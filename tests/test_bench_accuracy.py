@@ -2,12 +2,12 @@
 
 import pytest
 
-from bench.accuracy import QUICK
+from bench.accuracy import BUDGET3288, QUICK
 from deepr_hw.budget import make_partition
 from deepr_hw.config import load_config
 
 
-@pytest.mark.parametrize(("rows", "limit"), [(QUICK, 3552)])
+@pytest.mark.parametrize(("rows", "limit"), [(QUICK, 3552), (BUDGET3288, 3288)])
 def test_every_row_keeps_its_budget(rows, limit):
     for label, name, overrides in rows:
         config = load_config(name, overrides)
@@ -17,5 +17,6 @@ def test_every_row_keeps_its_budget(rows, limit):
 
 
 def test_rows_differ():
-    configs = [load_config(name, overrides) for _, name, overrides in QUICK]
-    assert len(set(map(repr, configs))) == len(QUICK)
+    for rows in (QUICK, BUDGET3288):
+        configs = [load_config(name, overrides) for _, name, overrides in rows]
+        assert len(set(map(repr, configs))) == len(rows)
