@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +69,19 @@ def load(source: str) -> Dataset:
         return load_idx_folder(find_mnist(), "mnist")
     path = Path(source).expanduser()
     if path.is_dir():
-        return load_idx_folder(path, path.name)
+        return shuffled(load_idx_folder(path, path.name))
     if path.suffix == ".npz" and path.is_file():
-        return load_npz(path)
+        return shuffled(load_npz(path))
     if path.exists():
         raise ValueError(f"{path}: expected a folder of IDX files or an .npz file")
     raise FileNotFoundError(2, "no such data: expected mnist, digits, a folder of IDX files or an .npz file", source)
+
+
+def shuffled(dataset: Dataset, seed: int = 0) -> Dataset:
+    """``dataset`` with its training samples in another order, always the same one: training calibrates on the first
+    samples and validates on the last, and users' files are often sorted by class."""
+    order = np.random.default_rng(seed).permutation(len(dataset.y_train))
+    return replace(dataset, x_train=dataset.x_train[order], y_train=dataset.y_train[order])
 
 
 def mnist_at_hand() -> bool:
