@@ -14,6 +14,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ OPERATORS = ((r"&&", "||"), (r"\|\|", "&&"), (r"==", "!="), (r"!=", "=="), (r" \
              (r"\? (\S+) : ([^;,?]+)", r"? \2 : \1"), (r"\bif \(([^()]+)\)", r"if (!(\1))"), (r"~", ""),
              (r"<= (\w+);", r"<= ~\1;"), (r"\+:", "-:"), (r"<< ", ">> "), (r">> ", "<< "))
 UNITS = {"deepr_requantize": "requantizer", "deepr_mac": "mac", "deepr_argmax": "argmax"}
+_SECONDS = 300
+"""A check that takes longer waits for something that never comes: killed."""
 ENGINE = ("argmax", "collect", "counters", "engine", "input", "lane", "load", "logits", "mac", "ram", "requantize",
           "sequencer", "stages", "writeback")
 
@@ -111,6 +114,10 @@ def checks(module: str, folder: Path) -> Iterator[tuple[str, Callable[[], bool]]
         yield f"player, {lanes} lanes", lambda n=(lanes, seed, idle): _player(*n, folder / f"p{n[0]}")
 
 
+def _time_out(number: int, frame: object) -> None:
+    raise TimeoutError
+
+
 def verdict(mutant: Mutant, original: Path) -> str:
     """The check that kills ``mutant``, "no mutant" where it does not build, "survived" where nothing sees it."""
     with tempfile.TemporaryDirectory(prefix="deepr_mutant_") as name:
@@ -123,14 +130,18 @@ def verdict(mutant: Mutant, original: Path) -> str:
         path.write_text("\n".join(lines) + "\n")
         os.environ["DEEPR_BUILD"] = str(folder / "build")
         runner.RTL = folder / "rtl"
+        signal.signal(signal.SIGALRM, _time_out)
         for what, check in checks(mutant.module, folder):
+            signal.alarm(_SECONDS)
             try:
                 if not check():
                     return what
             except RuntimeError as error:
                 return "no mutant" if "does not build" in str(error) else what
-            except (ValueError, IndexError):  # an output file cut short or with X in it
+            except (ValueError, IndexError, TimeoutError):  # an output cut short or with X in it; a bench that waits
                 return what
+            finally:
+                signal.alarm(0)
     return "survived"
 
 
