@@ -11,8 +11,8 @@ import numpy as np
 Run = Callable[[int], float]
 """Takes a number of steps; returns connections replaced per step (nan where nothing is rewired or counted)."""
 
-ETA = 0.3
-"""Learning rate of every contestant: rewiring is as busy as in the middle of the authors' schedule."""
+ETA = 0.1
+"""Learning rate of every contestant."""
 
 
 def _masks(sizes: Sequence[int], density: float, rng: np.random.Generator) -> list[np.ndarray]:

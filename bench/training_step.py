@@ -5,7 +5,8 @@
     python -m bench.training_step --json steps.json
 
 Ours is the whole of DEEP R in 8 bits: load, forward, loss, backward, L1, noise, kill, refill, quantize, count. Every
-contestant runs on one thread in this process, in interleaved rounds; the figure is the median round.
+contestant runs on one thread in this process, in interleaved rounds; the figure is the median round, in processor time,
+which others on the machine disturb least.
 """
 
 import os
@@ -26,11 +27,11 @@ from rich.table import Table  # noqa: E402
 from bench.dense_rivals import ETA, Run, make_numpy_mask, make_scipy, make_torch  # noqa: E402
 from bench.machine import describe_machine  # noqa: E402
 from deepr_hw import data  # noqa: E402
-from deepr_hw.budget import positions_per_layer  # noqa: E402
 from deepr_hw.config import config_from  # noqa: E402
 from deepr_hw.fixed import PIXEL  # noqa: E402
 from deepr_hw.model import calibrate, make_model  # noqa: E402
 from deepr_hw.noise import seed_state  # noqa: E402
+from deepr_hw.share import positions_per_layer, share_per_layer  # noqa: E402
 from deepr_hw.steps import steps_of_an_epoch  # noqa: E402
 
 RIVALS = {"torch dense": "dense", "torch mask": "mask", "torch mask + fake-quant": "mask+fakequant",
@@ -39,7 +40,7 @@ RIVALS = {"torch dense": "dense", "torch mask": "mask", "torch mask + fake-quant
 
 def make_ours(sizes: tuple[int, ...], density: float, batch: int, x: np.ndarray, y: np.ndarray) -> Run:
     """Our step after 1,000 steps in float and 1,000 in 8 bits, so that rewiring is at its usual pace."""
-    limits = [max(1, round(density * n)) for n in positions_per_layer(sizes)]
+    limits = share_per_layer(round(density * sum(positions_per_layer(sizes))), sizes)  # near the authors' shares
     config = config_from({"budget": {"per_layer": limits}, "network": {"hidden": list(sizes[1:-1])},
                           "training": {"batch_size": batch}})
     rng = np.random.default_rng(0)
@@ -62,15 +63,15 @@ def measure(contestants: dict[str, Run], rounds: int, seconds: float) -> dict[st
     counts = {}
     for name, run in contestants.items():
         run(1)
-        started = time.perf_counter()
+        started = time.process_time()
         run(3)
-        counts[name] = max(1, int(seconds / ((time.perf_counter() - started) / 3)))
+        counts[name] = max(1, int(seconds / ((time.process_time() - started) / 3)))
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
-            started = time.perf_counter()
+            started = time.process_time()
             run(counts[name])
-            taken[name].append((time.perf_counter() - started) / counts[name] * 1e3)
+            taken[name].append((time.process_time() - started) / counts[name] * 1e3)
     return {name: float(np.median(values)) for name, values in taken.items()}
 
 

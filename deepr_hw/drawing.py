@@ -8,6 +8,7 @@ from .connections import Connections
 from .jit import kernel
 from .noise import below, two_below
 from .partition import Partition
+from .vectors import shift
 
 LOW = np.int64(0xFFFFFFFF)
 """A position is ``source << 32 | out_idx``."""
@@ -156,6 +157,35 @@ def draw_dormant(net, groups, keys, spare, state):
             else:
                 keys[n] = last = key
                 n += 1
+        if keys.size - n <= 64 or 2 * (n - kept) < keys.size - kept:  # few missing, or hard to find: one by one
+            _draw_singly(net, groups, keys, n, spare, state)
+            return
+
+
+@kernel
+def _draw_singly(net, groups, keys, n, spare, state):
+    """Complete the sorted ``keys[:n]`` by drawing until a position is neither active nor among them. In a group that is
+    all but full this takes as many draws as the group has positions for each dormant one."""
+    indptr, out_idx, active, limits = net.indptr, net.out_idx, groups.active, groups.limits
+    source_order, target_order, target_start = groups.source_order, groups.target_order, groups.target_start
+    for g in range(limits.size):
+        if active[g] < limits[g]:
+            rectangles = groups.rectangles[groups.group_start[g] : groups.group_start[g + 1]]
+            drawn, n_positions = spare[:1], groups.n_positions[g]
+            while active[g] < limits[g]:
+                draw_positions(drawn, rectangles, n_positions, source_order, target_order, target_start, state)
+                key = drawn[0]
+                r, c = key >> 32, key & LOW
+                place = lower_bound(out_idx, indptr[r], indptr[r + 1], c)
+                if place < indptr[r + 1] and out_idx[place] == c:
+                    continue
+                place = lower_bound(keys, 0, n, key)
+                if place < n and keys[place] == key:
+                    continue
+                shift(keys, place, n, 1)
+                keys[place] = key
+                n += 1
+                active[g] += 1
 
 
 @kernel
