@@ -12,7 +12,7 @@ from ..export.rtl_schedule import required_geometry, schedule
 from ..files import make_folder
 from ..ir import IntNet
 from . import synth
-from .open_tools import run_tool
+from .open_tools import missing, run_tool
 from .synth import Area, Netlist, Target
 
 CLOCK_MHZ = 100
@@ -50,7 +50,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """An engine for one network on one target. ``timing`` is None where pip has no place and route."""
+    """An engine for one network on one target. ``timing`` is None where there is no place and route."""
 
     target: str
     geometry: Geometry
@@ -135,5 +135,6 @@ def synthesize(net: IntNet, target_name: str, lanes: int, folder: Path, banks: i
     netlist = synth.engine_netlist(geometry, target_name, synth.SCAN if of.device else synth.ENGINE)
     if exceeded := too_small(netlist.area, of):
         raise ValueError(f"target {target_name}: the engine with {lanes} lanes needs {', '.join(exceeded)}")
-    timing = place(netlist, target_name, folder, seed) if of.device and clock else None
+    optional = "ice40" in of.command and missing("nextpnr-ice40")  # 70 MB that only this target needs: not in the extra
+    timing = place(netlist, target_name, folder, seed) if of.device and clock and not optional else None
     return Synthesis(target_name, geometry, plan.interval, netlist.area, timing)
