@@ -8,6 +8,8 @@ import numpy as np
 
 from .fixed import MAX_FRAC, Format, quantize
 
+MAX_WEIGHT_FRAC = 16
+
 
 def best_format(values: np.ndarray, bits: int, signed: bool, max_frac: int = MAX_FRAC) -> Format:
     """Format of ``bits`` whose rounding and saturation distort ``values`` least (mean squared error).
@@ -15,6 +17,7 @@ def best_format(values: np.ndarray, bits: int, signed: bool, max_frac: int = MAX
     Candidates go from the scale at which the largest value just fits to four bits finer. All zero: a step of
     ``2**-bits``. Raises ``ValueError`` when one is not finite.
     """
+    max_frac = min(max_frac, MAX_FRAC)
     peak = float(np.max(np.abs(values), initial=0.0))
     if not np.isfinite(peak):
         raise ValueError("training diverged: weights or activations are not finite; lower training.learning_rate")
@@ -24,14 +27,17 @@ def best_format(values: np.ndarray, bits: int, signed: bool, max_frac: int = MAX
     coarsest = int(np.floor(np.log2(hi / peak)))
     errors = {}
     for frac in range(coarsest, coarsest + 5):
-        fmt = Format(bits, signed, int(np.clip(frac, -MAX_FRAC, max_frac)))
+        fmt = Format(bits, signed, min(max(frac, -MAX_FRAC), max_frac))
         errors[fmt] = float(np.mean((quantize(values, fmt) * fmt.step - values) ** 2))
     return min(errors, key=lambda fmt: errors[fmt])
 
 
 def weight_format(weight: np.ndarray, bits: int) -> Format:
-    """Format of a layer's weights. No room is kept for growth: a code that saturates keeps its gradient."""
-    return best_format(np.asarray(weight, np.float64), bits, signed=True)
+    """Format of a layer's weights. No room is kept for growth: a code that saturates keeps its gradient.
+
+    Finer than ``2**-MAX_WEIGHT_FRAC`` no layer needs to be: one whose weights have all but vanished gets codes 0.
+    """
+    return best_format(np.asarray(weight, np.float64), bits, signed=True, max_frac=MAX_WEIGHT_FRAC)
 
 
 def weight_codes(weight: np.ndarray, fmt: Format) -> np.ndarray:

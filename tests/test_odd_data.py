@@ -5,6 +5,7 @@ import pytest
 
 from deepr_hw import cli, data, netfile, reference
 from deepr_hw.config import config_from
+from deepr_hw.quantize import activation_format, weight_format
 from deepr_hw.train import train
 
 
@@ -114,3 +115,10 @@ def test_unsound_data_is_one_line_and_no_network(tmp_path, blobs, capsys, spoil,
     assert message in error
     assert "\n" not in error
     assert not (out / "net.safetensors").exists()
+
+
+def test_vanished_weights_and_activations_get_formats_that_a_layer_can_have():
+    w_format = weight_format(np.full(10, 1e-12), 8)
+    y_format = activation_format(np.full(10, 1e-14), 8, 8 + w_format.frac)
+    assert 0 <= 8 + w_format.frac - y_format.frac <= 31
+    assert activation_format(np.full(10, 1e-14), 8, 60).frac == 31
