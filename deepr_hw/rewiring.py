@@ -86,15 +86,48 @@ def insert(net, keys, state):
 
 
 @kernel
+def revive(net, groups, dead, state):
+    """Start anew, where they are, the dead of groups that hold all their positions: nothing else is dormant there. The
+    others move to the front of ``dead``; returns how many."""
+    limits, n_positions = groups.limits, groups.n_positions
+    full = False
+    for g in range(limits.size):
+        full |= limits[g] == n_positions[g] and limits[g] > 0
+    if not full:
+        return dead.size
+    indptr, level, target_start, out_idx = net.indptr, net.level, groups.target_start, net.out_idx
+    source_part, target_part, weight, code, moments = (groups.source_part, groups.target_part, net.weight, net.code,
+                                                       net.moments)
+    n, r, layer = 0, 0, 0
+    for j in range(dead.size):
+        k = dead[j]
+        while indptr[r + 1] <= k:
+            r += 1
+        while level[layer + 1] <= r:
+            layer += 1
+        g = source_part[r] + target_part[target_start[layer] + out_idx[k]]
+        if limits[g] < n_positions[g]:
+            dead[n] = k
+            n += 1
+        else:
+            weight[k] = np.float32(-0.0) if next_u64(state) >> np.uint64(63) else np.float32(0.0)
+            code[k] = 0
+            for i in range(moments.shape[0]):
+                moments[i, k] = 0
+    return n
+
+
+@kernel
 def rewire(net, groups, state):
     """Replace every connection whose theta (``net.grad`` after ``update``) is negative, inside its group; how many."""
-    dead = find_dead(net.grad)
+    found = find_dead(net.grad)
+    dead = found[: revive(net, groups, found, state)]
     if dead.size > 0:
         remove(net, groups, dead)
         keys = np.empty(dead.size, np.int64)
         draw_dormant(net, groups, keys, dead, state)
         insert(net, keys, state)
-    return dead.size
+    return found.size
 
 
 @kernel

@@ -117,6 +117,21 @@ def test_a_full_group_gets_its_own_dead_back():
     c.check()
 
 
+def test_the_dead_of_a_full_group_start_anew_in_place():
+    partition = make_partition(BudgetConfig(per_layer=(35, 10)), SIZES)
+    c = make_connections(partition, np.random.default_rng(0), n_moments=1)
+    net = as_arrays(c)
+    c.moments[:] = 1
+    before, kept = c.out_idx.copy(), c.weight.copy()
+    net.grad[:] = np.where(np.arange(45) % 2 == 0, -1, 1)
+    assert rewire(net, as_groups(partition, c.group_counts()), np.array([1, 2, 3, 4], np.uint64)) == 23
+    c.check()
+    np.testing.assert_array_equal(c.out_idx[:35], before[:35])
+    np.testing.assert_array_equal(c.weight[:35], np.where(np.arange(35) % 2 == 0, 0, kept[:35]))
+    np.testing.assert_array_equal(c.moments[0, :35], np.arange(35) % 2)
+    assert {sign for sign in np.signbit(c.weight[0:35:2])} == {True, False}
+
+
 def test_update_is_the_formula():
     rng = np.random.default_rng(7)
     weight = rng.standard_normal(1000).astype(np.float32) * 0.01
