@@ -82,6 +82,8 @@ def _add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")
     parser.add_argument("--lanes", metavar="P", type=_positive, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
+    parser.add_argument("--waves", metavar="DIR", type=Path, help="leave the waveforms of verilator (.vcd) and icarus "
+                        "(.fst) there, for GTKWave or Surfer")
 
 
 def _add_train(commands: _Commands) -> None:
@@ -162,7 +164,8 @@ _EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 def _add_verify(commands: _Commands) -> None:
     parser = _command(commands, "networks:verify", "compare every logit of every engine with the integer reference",
                       "  deepr-hw verify runs/mnist/net.safetensors --data mnist --json verify.json\n"
-                      "  deepr-hw verify net.safetensors --data random --engines onnx,icarus:5 --samples 1000\n")
+                      "  deepr-hw verify net.safetensors --data random --engines onnx,icarus:5 --samples 1000\n"
+                      "  deepr-hw verify net.safetensors --engines icarus:2 --waves waves\n")
     parser.add_argument("net", metavar="NET", type=Path, help="any IntNet file (.safetensors)")
     parser.add_argument("--data", metavar="NAME", help="mnist, digits, a folder of IDX files, an .npz file, or random "
                         "codes (default: what it was trained on, else random)")

@@ -7,6 +7,7 @@ only when asked for, so that nobody needs a tool that he doesn't use.
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -59,8 +60,9 @@ QDQ file asks for, to show what it prevents.
 """
 
 
-def get_engine(name: str, lanes: int | None = None) -> Callable[..., EngineRun]:
-    """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's.
+def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -> Callable[..., EngineRun]:
+    """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's,
+    ``waves``, a folder for waveforms, for those that simulate its sources.
 
     Raises ``ValueError`` for an unknown name, ``RuntimeError`` saying which package is missing.
     """
@@ -74,4 +76,6 @@ def get_engine(name: str, lanes: int | None = None) -> Callable[..., EngineRun]:
         raise RuntimeError(f"engine {name!r} needs the package {error.name!r}, which is not installed") from error
     if lanes is not None and module.startswith("deepr_hw.sim."):
         options = {**options, "lanes": lanes}
+    if waves is not None and module == "deepr_hw.sim.engine":
+        options = {**options, "waves": waves}
     return lambda net, x, workdir: run(net, x, workdir, **options)

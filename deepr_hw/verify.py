@@ -64,11 +64,12 @@ def random_samples(net: IntNet, n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(fmt.lo, fmt.hi + 1, (n, *net.in_shape)).astype(fmt.dtype)
 
 
-def compare(net: IntNet, x: np.ndarray, name: str, workdir: Path, lanes: int | None = None) -> Comparison:
+def compare(net: IntNet, x: np.ndarray, name: str, workdir: Path, lanes: int | None = None,
+            waves: Path | None = None) -> Comparison:
     """Run engine ``name`` on the codes ``x`` and count the logits that differ from the reference."""
     expected = reference.logits(net, x)
     start = time.perf_counter()
-    run = get_engine(name, lanes)(net, x, workdir)
+    run = get_engine(name, lanes, waves)(net, x, workdir)
     seconds = time.perf_counter() - start
     if run.logits.shape == expected.shape:
         mismatches = int(np.count_nonzero(run.logits.astype(np.int64) != expected))
@@ -79,16 +80,16 @@ def compare(net: IntNet, x: np.ndarray, name: str, workdir: Path, lanes: int | N
 
 
 def verify(net: IntNet, x: np.ndarray, engines: Mapping[str, int | None], lanes: int | None = None,
-           started: Callable[[str], object] = lambda name: None) -> Iterator[Comparison]:
+           waves: Path | None = None, started: Callable[[str], object] = lambda name: None) -> Iterator[Comparison]:
     """Compare each engine in turn, on the first so many samples of ``x`` (None: all), and yield what came out.
 
-    ``lanes`` is for the engines that are the RTL's (None: their default); ``started`` is told the engine's name before
-    it runs.
+    ``lanes`` and ``waves`` are for the engines that are the RTL's (None: their default, no waveforms); ``started`` is
+    told the engine's name before it runs.
     """
     for name, samples in engines.items():
         started(name)
         with tempfile.TemporaryDirectory(prefix="deepr_hw_") as workdir:
-            yield compare(net, x[:samples], name, Path(workdir), lanes)
+            yield compare(net, x[:samples], name, Path(workdir), lanes, waves)
 
 
 def as_json(net: IntNet, comparisons: list[Comparison]) -> dict[str, object]:

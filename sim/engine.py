@@ -1,5 +1,6 @@
 """Runs an ``IntNet`` on the RTL engine in a simulator."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,15 +82,28 @@ def _read(path: Path, n: int, n_out: int) -> PlayerRun:
     return PlayerRun(beats[..., 3].astype(np.int32), beats[:, 0, 2], taken, beats[:, 0, 0], beats[:, -1, 0], *counters)
 
 
-def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator", lanes: int = 8) -> EngineRun:
+def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator", lanes: int = 8,
+        waves: Path | None = None) -> EngineRun:
     """Logits of codes ``x`` (n, *in_shape) from the RTL engine with ``lanes`` lanes.
 
     ``cycles_per_sample`` is measured between the last beats of the samples, the first half left out as a run-up;
-    ``n_macs`` is the engine's own counter. Raises ``RuntimeError`` when the simulator is missing or the bench fails.
+    ``n_macs`` is the engine's own counter. ``waves`` is a folder for the waveforms: ``icarus.fst`` or
+    ``verilator.vcd``. Raises ``RuntimeError`` when the simulator is missing or the bench fails.
     """
     x = reference.check_codes(net, x)
     image = rtl_image.build(net, lanes, common_geometry(net, lanes))
-    played = play(image, x, Path(workdir), simulator)
+    played = play(image, x, Path(workdir), simulator, waves=waves is not None)
+    if waves is not None:
+        keep_waves(image, Path(workdir), simulator, waves)
     half = len(x) // 2
     cycles = float(played.done[-1] - played.done[half]) / (len(x) - 1 - half) if len(x) > 2 else None
     return EngineRun(played.logits, cycles, played.macs)
+
+
+def keep_waves(image: rtl_image.Image, workdir: Path, simulator: str, folder: Path) -> Path:
+    """Move the waveforms of the run in ``workdir`` into ``folder``; cocotb leaves Icarus' beside the build."""
+    made = runner.build(simulator, "deepr_player", [*runner.rtl_sources(), _PLAYER], image.geometry.parameters, True)
+    left = {"icarus": made.folder / "deepr_player.fst", "verilator": workdir / "dump.vcd"}[simulator]
+    kept = make_folder(folder) / f"{simulator}{left.suffix}"
+    shutil.move(left, kept)
+    return kept

@@ -12,6 +12,7 @@ from deepr_hw.engines import EngineRun
 from deepr_hw.fixed import Format
 from deepr_hw.ir import Budget, IntNet, SparseLinear
 from tests.random_nets import random_codes, random_net
+from tests.simulators import need
 
 
 @pytest.fixture
@@ -182,3 +183,14 @@ def test_load_diff_writes_what_differs(tmp_path, capsys):
     assert cli.main(["load-diff", *map(str, paths), "--lanes", "1", "--out", str(tmp_path / "d.txt")]) == 0
     assert (tmp_path / "d.txt").read_text() == "000000 41000000\n"
     assert "1 writes instead of 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("simulator", "name", "magic"), [("icarus", "icarus.fst", b"\0"),
+                                                          ("verilator", "verilator.vcd", b"$")])
+def test_waves_leaves_a_file_for_a_viewer(net_path, tmp_path, simulator, name, magic):
+    need(simulator)
+    assert cli.main(["verify", str(net_path), "--engines", f"{simulator}:2", "--lanes", "2",
+                     "--waves", str(tmp_path / "waves")]) == 0
+    content = (tmp_path / "waves" / name).read_bytes()
+    assert content.startswith(magic)
+    assert len(content) > 5000

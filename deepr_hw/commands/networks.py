@@ -57,7 +57,9 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     table = Table("engine", "samples", "logits", "mismatches", "seconds", "cycles/sample", "MACs/sample")
     comparisons = []
     with CONSOLE.status("verify") as status:
-        for c in verification.verify(net, x, wanted, args.lanes, lambda name: status.update(f"verify: {name}")):
+        compared = verification.verify(net, x, wanted, args.lanes, args.waves,
+                                       lambda name: status.update(f"verify: {name}"))
+        for c in compared:
             comparisons.append(c)
             colour = "green" if c.passed else "red"
             macs = None if c.n_macs is None else c.n_macs / c.samples
