@@ -58,7 +58,8 @@ def _ends(n: int, k: int, lanes: int, gathered: float) -> int:
 def memories(widths: Sequence[int], budget: Sequence[int], lanes: int, gathered: float = 0.6) -> Memories:
     """The memories of the engine for layers of ``widths`` (inputs first) with ``budget`` connections each.
 
-    ``gathered``: what schedules take of the rows that ends would take at random; 0.75 was never exceeded.
+    ``gathered``: what schedules take of the rows that ends would take at random; 0.75 was not exceeded by the few
+    schedules that were looked at.
     """
     ends = [_ends(n, k, lanes, gathered) for n, k in zip(widths[1:], budget, strict=True)]
     words = 2 * math.ceil(widths[0] / lanes) + sum(ends[:-1])
