@@ -156,5 +156,7 @@ def _verify_table(verified: list[dict[str, Any]]) -> str:
         cycles = engine["cycles_per_sample"]
         rows.append([html.escape(engine["name"]), f"{engine['samples']:,}", f"{engine['logits']:,}",
                      f"<span class={mark}>{engine['mismatches']:,}</span>", f"{engine['seconds']:.1f}",
-                     "" if cycles is None else f"{cycles:,.0f}"])
-    return _table(["engine", "samples", "logits compared", "mismatches", "seconds", "cycles per sample"], rows)
+                     "" if cycles is None else f"{cycles:,.0f}",
+                     "" if engine["utilization"] is None else f"{engine['utilization']:.3f}"])
+    return _table(["engine", "samples", "logits compared", "mismatches", "seconds", "cycles per sample",
+                   "utilization"], rows)

@@ -30,6 +30,7 @@ class Comparison:
     cycles_per_sample: float | None
     n_macs: int | None
     n_macs_expected: int | None
+    utilization: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -76,7 +77,8 @@ def compare(net: IntNet, x: np.ndarray, name: str, workdir: Path, lanes: int | N
     else:  # an engine that lost or invented outputs agrees on none
         mismatches = max(expected.size, run.logits.size)
     n_expected = None if run.n_macs is None else net.n_connections * len(x)
-    return Comparison(name, len(x), expected.size, mismatches, seconds, run.cycles_per_sample, run.n_macs, n_expected)
+    return Comparison(name, len(x), expected.size, mismatches, seconds, run.cycles_per_sample, run.n_macs, n_expected,
+                      run.utilization)
 
 
 def verify(net: IntNet, x: np.ndarray, engines: Mapping[str, int | None], lanes: int | None = None,

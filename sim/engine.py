@@ -12,7 +12,7 @@ from ..engines import EngineRun
 from ..export import rtl_image
 from ..export.rtl_geometry import Geometry
 from ..export.rtl_package import beats_text
-from ..export.rtl_schedule import required_geometry, schedule
+from ..export.rtl_schedule import Schedule, required_geometry, schedule
 from ..files import make_folder, write_text
 from ..ir import IntNet
 from . import runner
@@ -95,9 +95,16 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator",
     played = play(image, x, Path(workdir), simulator, waves=waves is not None)
     if waves is not None:
         keep_waves(image, Path(workdir), simulator, waves)
-    half = len(x) // 2
-    cycles = float(played.done[-1] - played.done[half]) / (len(x) - 1 - half) if len(x) > 2 else None
-    return EngineRun(played.logits, cycles, played.macs)
+    return measured(played, image.plan)
+
+
+def measured(played: PlayerRun, plan: Schedule) -> EngineRun:
+    """The run as an engine returns it; cycles need more than two samples."""
+    n, half = len(played.done), len(played.done) // 2
+    if n <= 2:
+        return EngineRun(played.logits, None, played.macs)
+    cycles = float(played.done[-1] - played.done[half]) / (n - 1 - half)
+    return EngineRun(played.logits, cycles, played.macs, plan.least_rows / cycles)
 
 
 def keep_waves(image: rtl_image.Image, workdir: Path, simulator: str, folder: Path) -> Path:

@@ -65,7 +65,5 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, target: str = "ecp5-85k", lan
     Raises ``RuntimeError`` when yosys or Icarus is missing or the bench fails.
     """
     x = reference.check_codes(net, x)
-    played = play(rtl_image.build(net, lanes), x, workdir, target)
-    half = len(x) // 2
-    cycles = float(played.done[-1] - played.done[half]) / (len(x) - 1 - half) if len(x) > 2 else None
-    return EngineRun(played.logits, cycles, played.macs)
+    image = rtl_image.build(net, lanes)
+    return engine.measured(play(image, x, workdir, target), image.plan)

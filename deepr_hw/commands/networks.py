@@ -54,7 +54,8 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     """Compare ``net`` in the engines that ``args`` name, on the data ``source`` or what it was trained on."""
     wanted = verification.parse_engines(args.engines, args.samples)
     x = _samples(net, source or net.provenance.get("data", "random"), args.samples)
-    table = Table("engine", "samples", "logits", "mismatches", "seconds", "cycles/sample", "MACs/sample")
+    table = Table("engine", "samples", "logits", "mismatches", "seconds", "cycles/sample", "MACs/sample",
+                  "utilization")
     comparisons = []
     with CONSOLE.status("verify") as status:
         compared = verification.verify(net, x, wanted, args.lanes, args.waves,
@@ -64,7 +65,8 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
             colour = "green" if c.passed else "red"
             macs = None if c.n_macs is None else c.n_macs / c.samples
             table.add_row(c.name, f"{c.samples:,}", f"{c.logits:,}", f"[{colour}]{c.mismatches:,}", f"{c.seconds:.1f}",
-                          *("" if count is None else f"{count:,.0f}" for count in (c.cycles_per_sample, macs)))
+                          *("" if count is None else f"{count:,.0f}" for count in (c.cycles_per_sample, macs)),
+                          "" if c.utilization is None else f"{c.utilization:.3f}")
     CONSOLE.print(table)
     return verification.as_json(net, comparisons), all(c.passed for c in comparisons)
 
