@@ -5,7 +5,8 @@
 
 A mutant is one operator, constant or condition changed on one line. Checks, the cheap ones first: the module's own
 bench, the player on a random network (bits, counters, cycles), the bench with every pin driven (resets, bad input,
-swaps), the module's proofs, the player with other numbers of lanes. A design that does not build does not count.
+swaps), the module's proofs, the player with other numbers of lanes; the AXI shell meets its bus model. A design that
+does not build does not count.
 """
 
 import argparse
@@ -39,6 +40,7 @@ _SECONDS = 300
 """A check that takes longer waits for something that never comes: killed."""
 ENGINE = ("argmax", "collect", "counters", "engine", "input", "lane", "load", "logits", "mac", "ram", "requantize",
           "sequencer", "stages", "writeback")
+SHELL = ("axi", "axil", "axis_width")
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,21 @@ def _unit(module: str, folder: Path) -> bool:
     return True
 
 
+def _shell(lanes: int, stream_bytes: int, seed: int, folder: Path) -> bool:
+    folder.mkdir()
+    parameters = case(folder, lanes, seed).parameters | {"StreamBytes": stream_bytes}
+    made = runner.build("icarus", "deepr_axi", runner.rtl_sources(), parameters)
+    runner.run(made, "deepr_hw.sim.bench_axi", folder, env={"DEEPR_CASE": str(folder / "case.json"),
+                                                            "DEEPR_STREAM_BYTES": str(stream_bytes)})
+    return True
+
+
 def checks(module: str, folder: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
     """Name and check, in the order in which a mutant of ``module`` meets them."""
+    if module.removeprefix("deepr_") in SHELL:
+        for lanes, stream_bytes, seed in ((4, 4, 2), (8, 1, 3), (1, 8, 0)):
+            yield f"AXI bench, {lanes} lanes", lambda n=(lanes, stream_bytes, seed): _shell(*n, folder / f"a{n[0]}")
+        return
     if module in UNITS:
         yield "unit bench", lambda: _unit(module, folder / "unit")
     yield "player, 4 lanes", lambda: _player(4, 21, 0, folder / "p4")
@@ -147,7 +162,7 @@ def verdict(mutant: Mutant, original: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", default=[f"deepr_{name}" for name in ENGINE])
+    parser.add_argument("modules", nargs="*", default=[f"deepr_{name}" for name in (*ENGINE, *SHELL)])
     parser.add_argument("--most", type=int, default=8, help="mutants per module (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/mutants.json"))

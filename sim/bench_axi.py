@@ -114,6 +114,8 @@ async def streams(dut: Any) -> None:
             await bench.check(sample)
         n += len(order)
     assert bench.sink.empty()
+    for register in (rtl_driver.ERRORS, rtl_driver.ADDRESS):  # only the control register's clear bit clears counters
+        await bench.master.write_dword(register, rtl_driver.CLEAR)
     counters = await bridge(bench.driver.counters)(True)
     assert counters.samples == n
     n_slots = sum(data >> 30 & 1 for address, data in bench.writes["a"] if address >> 20 == 0)
