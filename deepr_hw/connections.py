@@ -68,16 +68,17 @@ class Connections:
         return np.bincount(groups, minlength=self.partition.n_groups)
 
     def check(self) -> None:
-        """Raise ``AssertionError`` unless positions are distinct, sorted, in range and every group holds its limit."""
-        sources, layers = self.sources(), self.layers()
-        assert self.indptr[0] == 0
-        assert self.indptr[-1] == self.n_connections
-        assert (np.diff(self.indptr) >= 0).all()
-        assert (self.out_idx >= 0).all()
-        assert (self.out_idx < np.array(self.sizes[1:])[layers]).all()
-        position = sources.astype(np.int64) << 32 | self.out_idx
-        assert (np.diff(position) > 0).all(), "connections out of order or repeated"
-        np.testing.assert_array_equal(self.group_counts(), self.partition.limits, err_msg="connections per group")
+        """Raise ``ValueError`` unless positions are distinct, sorted, in range and every group holds its limit."""
+        if self.indptr[0] != 0 or self.indptr[-1] != self.n_connections or (np.diff(self.indptr) < 0).any():
+            raise ValueError(f"row starts don't rise from 0 to {self.n_connections}")
+        if (self.out_idx < 0).any() or (self.out_idx >= np.array(self.sizes[1:])[self.layers()]).any():
+            raise ValueError("a connection ends outside its layer")
+        if (np.diff(self.sources() << 32 | self.out_idx) <= 0).any():
+            raise ValueError("connections out of order or repeated")
+        counts, limits = self.group_counts(), self.partition.limits
+        wrong = np.flatnonzero(counts != limits)
+        if wrong.size:
+            raise ValueError(f"group {wrong[0]} holds {counts[wrong[0]]} connections, its limit is {limits[wrong[0]]}")
 
 
 def draw_positions(partition: Partition, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

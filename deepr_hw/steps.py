@@ -6,7 +6,7 @@ from .augment import augment
 from .budget import make_partition
 from .config import OPTIMIZERS, Config, TrainingConfig
 from .data import Dataset
-from .drawing import as_groups, recount
+from .drawing import Arrays, Groups, as_groups, recount
 from .epoch import Rule, Totals, make_scratch, run_steps
 from .methods import drop_share, rewire_at_random, rewire_by_gradient, theta_min
 from .model import Model
@@ -81,16 +81,27 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     steps, top = model.scales()
     net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
     groups = as_groups(c.partition, active)
-    assert recount(net, groups, active), "positions out of order, repeated or out of range"
+    _count(net, groups)
     totals = run_steps(net, groups, model.values, model.bias, steps, top,
                        scratch, _rule(config, model, l1), etas, np.ascontiguousarray(x), y, order, t.batch_size, stream,
                        NORMAL_TABLE, log.extremes)
     log.steps += totals.steps
-    assert recount(net, groups, active), "positions out of order, repeated or out of range"
-    np.testing.assert_array_equal(active, c.partition.limits, err_msg="connections per group")
+    _count(net, groups)
     k = c.partition.n_connections
-    assert totals.active_min == totals.active_max == k, f"{totals.active_min}..{totals.active_max} active, not {k}"
+    if not totals.active_min == totals.active_max == k:
+        raise AssertionError(f"{totals.active_min}..{totals.active_max} connections were active, not {k}")
     return totals
+
+
+def _count(net: Arrays, groups: Groups) -> None:
+    """Fill ``groups.active``, which the steps go on from, by counting; raises ``AssertionError``, under ``python -O``
+    too, when the positions are unsound or a group isn't at its limit."""
+    if not recount(net, groups, groups.active):
+        raise AssertionError("positions out of order, repeated or out of range")
+    wrong = np.flatnonzero(groups.active != groups.limits)
+    if wrong.size:
+        g = wrong[0]
+        raise AssertionError(f"group {g} holds {groups.active[g]} connections, its limit is {groups.limits[g]}")
 
 
 def _rule(config: Config, model: Model, l1: float | None) -> Rule:

@@ -73,6 +73,16 @@ def test_killed_run_ends_bit_identical(tmp_path):
     assert runs["killed"] == runs["whole"]
 
 
+def test_training_without_assertions_gives_the_same_bits(tmp_path):
+    """``python -O`` drops every ``assert``: none of them may do work that the steps build on."""
+    settings = ["training.epochs=4", "budget.per_output=5"]
+    train(load_config("digits", settings), data.load("digits"), tmp_path / "with", progress=lambda *_: None)
+    flags = [part for setting in settings for part in ("--set", setting)]
+    subprocess.run([sys.executable, "-O", "-m", "deepr_hw", "train", "digits", "--out", str(tmp_path / "without"),
+                    *flags], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=300)
+    assert results(tmp_path / "without") == results(tmp_path / "with")
+
+
 def test_resume_refuses_another_configuration(tmp_path):
     digits = data.load("digits")
     train(load_config("digits", ["training.epochs=4"]), digits, tmp_path, progress=lambda *_: None)
