@@ -152,6 +152,8 @@ def _add_export(commands: _Commands) -> None:
 
 _EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("flavour", "onnx", {"choices": ("integer", "qdq", "qonnx"), "help": "operators (default: integer)"}),
+    ("batch", "onnx", {"metavar": "N", "help": "samples per call in every shape, or a name for an open batch "
+                       "(default: open; qonnx: 1)"}),
     ("backend", "hls4ml", {"choices": ("Vitis", "Vivado", "Quartus", "Catapult"),
                            "help": "compiler the C++ is for (default: Vitis)"}),
     ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),

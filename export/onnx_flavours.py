@@ -21,9 +21,9 @@ FLAVOURS: dict[str, Callable[..., dict[str, object]]] = {
 """Flavour -> ``export(net, out_dir, **options) -> dict``."""
 
 OPTIONS = {
-    "integer": {"float_input", "licence"},
-    "qdq": {"float_input", "dense", "licence"},
-    "qonnx": {"dense", "licence"},
+    "integer": {"float_input", "licence", "batch"},
+    "qdq": {"float_input", "dense", "licence", "batch"},
+    "qonnx": {"dense", "licence", "batch"},
 }
 """What may be asked of a flavour beside its default."""
 
@@ -33,7 +33,7 @@ def export(net: IntNet, out_dir: Path, flavour: str = "integer", **options: Any)
     qdq, the session options under which it is exact.
 
     options : ``float_input`` (input in natural units instead of codes), ``dense`` (stored matrices instead of
-              connections), ``licence`` of the network
+              connections), ``licence`` of the network, ``batch`` (a number, or a name for an open one)
 
     Raises ``ValueError`` for an unknown flavour, an option that it doesn't have or a network that it can't hold.
     """

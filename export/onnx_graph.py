@@ -17,18 +17,35 @@ OPSET = 21
 IR_VERSION = 10
 """The IR version that belongs to opset 21. The library's default (13 and up) is refused by most installed runtimes."""
 
+DYNAMIC = "batch"
+"""Name of the batch's dimension in files whose batch is left open."""
+
 TYPES = {np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t))
          for t in (np.int8, np.uint8, np.uint16, np.uint32, np.int32, np.int64, np.float32, np.float64)}
 """NumPy type -> ONNX element type."""
+
+
+def batch_size(batch: int | str) -> int | str:
+    """``batch`` as the dimension of a graph: a number, also one written as text, or the name of an open one.
+
+    Raises ``ValueError`` for what is neither a positive number below 2**31 nor a name.
+    """
+    if isinstance(batch, str) and batch.isidentifier():
+        return batch
+    number = int(batch) if isinstance(batch, int) or (batch.isascii() and batch.isdigit() and len(batch) < 20) else 0
+    if not 1 <= number < 1 << 31:
+        raise ValueError(f"batch {batch!r}: expected a number of samples from 1 to 2**31 - 1, or a name such as "
+                         f"{DYNAMIC!r} for an open one")
+    return number
 
 
 class Graph:
     """A graph under construction. Tensor and node names are paths such as ``layer0/acc``; a node is named after its
     (first) output, so that an error message of any runtime names the place in the network."""
 
-    def __init__(self, name: str, batch: int | str = "batch") -> None:
+    def __init__(self, name: str, batch: int | str = DYNAMIC) -> None:
         self.name = name
-        self.batch = batch
+        self.batch = batch_size(batch)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []

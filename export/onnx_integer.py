@@ -32,7 +32,7 @@ from deepr_hw.fixed import Format, index_dtype
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import Graph, describe
+from .onnx_graph import DYNAMIC, Graph, describe
 from .onnx_session import run_model
 from .onnx_weights import place_weights
 
@@ -47,7 +47,7 @@ FLOAT32_EXACT = 1 << 24
 
 
 def build(net: IntNet, float_input: bool = False, licence: str | None = None,
-          matrix_positions: int = MATRIX_POSITIONS) -> onnx.ModelProto:
+          matrix_positions: int = MATRIX_POSITIONS, batch: int | str = DYNAMIC) -> onnx.ModelProto:
     """The network as an ONNX model.
 
     Input   ``codes`` (batch, *in_shape) uint8 or int8 as ``net.x_format`` says, or, with ``float_input``, ``values``
@@ -55,10 +55,11 @@ def build(net: IntNet, float_input: bool = False, licence: str | None = None,
     Outputs ``logits`` (batch, n_out) int32 in units of 2**-logit_frac, ``class`` (batch,) int64, ties to the lowest
 
     matrix_positions : layers with more positions stay a list of connections at run time too
+    batch            : a number, for runtimes that want every shape fixed, or a name for an open one
 
-    Raises ``ValueError`` naming a layer of a kind that has no integer form.
+    Raises ``ValueError`` for no such batch, or naming a layer of a kind that has no integer form.
     """
-    graph = Graph("deepr_hw integer network")
+    graph = Graph("deepr_hw integer network", batch)
     codes = _input(graph, net, float_input)
     for i, layer in enumerate(net.layers):
         codes = add_layer(layer, graph, f"layer{i}", codes, "logits" if i == len(net.layers) - 1 else f"layer{i}/codes",
@@ -170,9 +171,10 @@ def _clip(graph: Graph, name: str, values: str, fmt: Format, dtype: np.dtype | t
     return graph.node("Clip", [values, *stored], y)
 
 
-def export(net: IntNet, out_dir: Path, float_input: bool = False, licence: str | None = None) -> dict[str, object]:
+def export(net: IntNet, out_dir: Path, float_input: bool = False, licence: str | None = None,
+           batch: int | str = DYNAMIC) -> dict[str, object]:
     """Write ``out_dir/integer.onnx``; returns its path, size and connections counted in the written graph."""
-    model = build(net, float_input, licence)
+    model = build(net, float_input, licence, batch=batch)
     path = make_folder(Path(out_dir)) / "integer.onnx"
     write_bytes(path, model.SerializeToString(deterministic=True))
     return {"path": str(path), "bytes": path.stat().st_size, "n_connections": sum(count_connections(model))}

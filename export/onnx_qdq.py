@@ -25,7 +25,7 @@ from deepr_hw.fixed import Format
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import Graph, describe
+from .onnx_graph import DYNAMIC, Graph, describe
 from .onnx_session import run_model
 from .onnx_weights import dense_weights, place_weights
 
@@ -39,18 +39,20 @@ MATRIX_POSITIONS = 1 << 26
 """Most positions of a layer: the form has a matrix in memory (4 bytes per position) wherever it runs."""
 
 
-def build(net: IntNet, float_input: bool = True, dense: bool = False, licence: str | None = None) -> onnx.ModelProto:
+def build(net: IntNet, float_input: bool = True, dense: bool = False, licence: str | None = None,
+          batch: int | str = DYNAMIC) -> onnx.ModelProto:
     """The network as an ONNX model.
 
     Input   ``values`` (batch, *in_shape) float32 in natural units, or, without ``float_input``, ``codes`` uint8 / int8
     Outputs ``logits`` (batch, n_out) float32 in natural units, ``class`` (batch,) int64, ties to the lowest
 
     dense : store matrices instead of connections, for tools that don't fold constants
+    batch : a number, for runtimes that want every shape fixed, or a name for an open one
 
-    Raises ``ValueError`` naming the layer whose accumulators float32 can't hold, that is too large for a matrix or of a
-    kind that has no such form.
+    Raises ``ValueError`` for no such batch, or naming the layer whose accumulators float32 can't hold, that is too
+    large for a matrix or of a kind that has no such form.
     """
-    graph = Graph("deepr_hw QDQ network")
+    graph = Graph("deepr_hw QDQ network", batch)
     fmt = net.x_format
     if float_input:
         codes = quantize(graph, "input", graph.input("values", np.float32, net.in_shape), fmt, "input/codes")
@@ -129,9 +131,9 @@ def dequantize(graph: Graph, name: str, codes: str, step: float, dtype: np.dtype
 
 
 def export(net: IntNet, out_dir: Path, float_input: bool = True, dense: bool = False,
-           licence: str | None = None) -> dict[str, object]:
+           licence: str | None = None, batch: int | str = DYNAMIC) -> dict[str, object]:
     """Write ``out_dir/qdq.onnx``; returns its path, size and connections counted in the written graph."""
-    model = build(net, float_input, dense, licence)
+    model = build(net, float_input, dense, licence, batch)
     path = make_folder(Path(out_dir)) / "qdq.onnx"
     write_bytes(path, model.SerializeToString(deterministic=True))
     return {"path": str(path), "bytes": path.stat().st_size, "n_connections": sum(count_connections(model)),

@@ -27,7 +27,7 @@ from deepr_hw.fixed import Format, signed_bits
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import OPSET, Graph, describe
+from .onnx_graph import DYNAMIC, OPSET, Graph, describe
 from .onnx_qdq import check_float32, to_codes
 from .onnx_session import run_model
 from .onnx_weights import dense_weights, place_weights
@@ -40,10 +40,10 @@ def build(net: IntNet, dense: bool = False, batch: int | str = 1, licence: str |
     (batch, n_out) float32 in natural units.
 
     dense : store matrices instead of connections, for tools that don't fold constants
-    batch : a number, or a name for a dynamic batch (runs in onnxruntime; qonnx's own executor refuses it)
+    batch : a number, or a name for an open one (runs in onnxruntime; qonnx's own executor refuses it)
 
-    Raises ``ValueError`` naming the layer whose accumulators float32 can't hold, that is too large for a matrix or of a
-    kind that has no such form.
+    Raises ``ValueError`` for no such batch, or naming the layer whose accumulators float32 can't hold, that is too
+    large for a matrix or of a kind that has no such form.
     """
     graph = Graph("deepr_hw QONNX network", batch)
     x_format = net.x_format
@@ -127,9 +127,10 @@ def quant_function() -> onnx.FunctionProto:
                                 [helper.make_opsetid("", OPSET)], ["signed", "narrow", "rounding_mode"])
 
 
-def export(net: IntNet, out_dir: Path, dense: bool = False, licence: str | None = None) -> dict[str, object]:
+def export(net: IntNet, out_dir: Path, dense: bool = False, licence: str | None = None,
+           batch: int | str = 1) -> dict[str, object]:
     """Write ``out_dir/qonnx.onnx``; returns its path, size and connections counted in the written graph."""
-    model = build(net, dense, licence=licence)
+    model = build(net, dense, batch, licence)
     path = make_folder(Path(out_dir)) / "qonnx.onnx"
     write_bytes(path, model.SerializeToString(deterministic=True))
     return {"path": str(path), "bytes": path.stat().st_size, "n_connections": sum(count_connections(model))}
@@ -150,6 +151,6 @@ def run(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:
 
 def run_as_functions(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:
     """Logits of codes ``x`` (n, *in_shape) from plain onnxruntime, by the ``Quant`` function in the file."""
-    data = build(net, batch="batch").SerializeToString()
+    data = build(net, batch=DYNAMIC).SerializeToString()
     values = np.ldexp(x.astype(np.float32), -net.x_format.frac)
     return EngineRun(to_codes(run_model(data, values)["logits"], net.logit_frac))

@@ -1,10 +1,14 @@
 """The flavours by name."""
 
+import numpy as np
 import onnx
 import pytest
 
+from deepr_hw import reference
 from deepr_hw.export import onnx_flavours
 from deepr_hw.export.onnx_count import count_connections
+from deepr_hw.export.onnx_session import run_model
+from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import mnist_shaped
 
 
@@ -28,5 +32,35 @@ def test_options_reach_the_flavour(tmp_path):
 def test_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(ValueError, match="flavour 'tflite': expected one of integer, qdq, qonnx"):
         onnx_flavours.export(mnist_shaped(), tmp_path, "tflite")
-    with pytest.raises(ValueError, match="flavour integer: has no option 'dense', only float_input, licence"):
+    with pytest.raises(ValueError, match="flavour integer: has no option 'dense', only batch, float_input, licence"):
         onnx_flavours.export(mnist_shaped(), tmp_path, "integer", dense=True)
+
+
+@pytest.mark.parametrize("flavour", onnx_flavours.FLAVOURS)
+@pytest.mark.parametrize("seed", [4, 7, 21])
+def test_a_fixed_batch_leaves_no_shape_open(flavour, seed, tmp_path):
+    net = random_net(seed)
+    onnx_flavours.export(net, tmp_path, flavour, batch="7")
+    graph = onnx.load(tmp_path / f"{flavour}.onnx").graph
+    shapes = [entry.type.tensor_type.shape.dim for entry in (*graph.input, *graph.output, *graph.value_info)]
+    assert all(dim.HasField("dim_value") for shape in shapes for dim in shape)
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == 7
+    x = random_codes(net, 7, seed)
+    fed = x if flavour == "integer" else np.ldexp(x.astype(np.float32), -net.x_format.frac)
+    logits = run_model(tmp_path / f"{flavour}.onnx", fed, level="disable")["logits"]
+    frac = 0 if flavour == "integer" else net.logit_frac
+    np.testing.assert_array_equal(np.ldexp(logits.astype(np.float64), frac), reference.logits(net, x))
+
+
+@pytest.mark.parametrize("flavour", onnx_flavours.FLAVOURS)
+def test_a_named_batch_is_open(flavour, tmp_path):
+    onnx_flavours.export(random_net(4), tmp_path, flavour, batch="n")
+    graph = onnx.load(tmp_path / f"{flavour}.onnx").graph
+    assert {entry.type.tensor_type.shape.dim[0].dim_param for entry in (*graph.input, *graph.output)} == {"n"}
+
+
+@pytest.mark.parametrize("batch", ["0", "-3", "1.5", "", "a b", "2147483648", "9" * 30, 0])
+def test_refuses_what_is_no_batch(batch, tmp_path):
+    with pytest.raises(ValueError, match="expected a number of samples"):
+        onnx_flavours.export(random_net(4), tmp_path, "integer", batch=batch)
+    assert not list(tmp_path.iterdir())
