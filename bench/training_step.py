@@ -32,7 +32,7 @@ from deepr_hw.fixed import PIXEL  # noqa: E402
 from deepr_hw.model import calibrate, make_model  # noqa: E402
 from deepr_hw.noise import seed_state  # noqa: E402
 from deepr_hw.share import positions_per_layer, share_per_layer  # noqa: E402
-from deepr_hw.steps import steps_of_an_epoch  # noqa: E402
+from deepr_hw.steps import Prior, steps_of_an_epoch  # noqa: E402
 
 RIVALS = {"torch dense": "dense", "torch mask": "mask", "torch mask + fake-quant": "mask+fakequant",
           "torch masked DEEP R": "deepr"}
@@ -41,14 +41,15 @@ RIVALS = {"torch dense": "dense", "torch mask": "mask", "torch mask + fake-quant
 def make_ours(sizes: tuple[int, ...], density: float, batch: int, x: np.ndarray, y: np.ndarray) -> Run:
     """Our step after 1,000 steps in float and 1,000 in 8 bits, so that rewiring is at its usual pace."""
     limits = share_per_layer(round(density * sum(positions_per_layer(sizes))), sizes)  # near the authors' shares
-    config = config_from({"budget": {"per_layer": limits}, "network": {"hidden": list(sizes[1:-1])},
-                          "training": {"batch_size": batch}})
+    config = config_from({"budget": {"per_layer": limits}, "network": {"hidden": list(sizes[1:-1]), "bias": False},
+                          "training": {"batch_size": batch, "optimizer": "sgd"}})
+    prior = Prior(l1=1e-5, idle=0.0)  # the paper's
     rng = np.random.default_rng(0)
     model, stream = make_model(config, sizes[0], sizes[-1], PIXEL, rng), seed_state(rng)
 
     def run(n_steps: int) -> float:
         order = rng.integers(0, len(x), n_steps * batch)
-        totals = steps_of_an_epoch(config, model, x, y, order, np.full(n_steps, ETA), stream)
+        totals = steps_of_an_epoch(config, model, x, y, order, np.full(n_steps, ETA), stream, prior)
         assert totals.steps == n_steps, "diverged"
         return totals.rewired / n_steps
 

@@ -19,6 +19,9 @@ DENSE_METHODS = ("magnitude", "gradual", "l1", "soft_deep_r")
 METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
+INITS = ("fan_in", "n_in")
+AUTO = "auto"
+"""Value of a key that a rule settles from the data and the budget."""
 DEVICES = {  # memory that can hold connections: bytes, and where the figure comes from
     "spinnaker2-core": (65_536, "64 KB of a core's memory, code not counted"),
     "ice40-up5k": (15_360, "30 block RAMs of 4 kbit; the single-port RAM not counted"),
@@ -48,12 +51,18 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """``[network]``: widths of the hidden layers; the ends follow from the data."""
+    """``[network]``: widths of the hidden layers; the ends follow from the data.
+
+    init : theta at first, ``|N(0, 1)|`` divided by the root of ``fan_in``: a layer's connections per output, at
+           least 1, so that the signal keeps its size; or of ``n_in``: its inputs, as the paper's authors do
+    """
 
     hidden: tuple[int, ...] = (300, 100)
-    bias: bool = False
+    bias: bool = True
+    init: str = "fan_in"
 
     def __post_init__(self) -> None:
+        _require(self.init in INITS, "network.init", self.init, f"expected one of {', '.join(INITS)}")
         _require(all(n >= 1 for n in self.hidden), "network.hidden", list(self.hidden), "every width is at least 1")
 
 
@@ -100,7 +109,8 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """``[training]``: the method and its schedule; the defaults are the settings of the paper's authors.
+    """``[training]``: the method and its schedule. The defaults are ours and train data of any kind; the settings of
+    the paper's authors are in ``configs/mnist_paper.toml``.
 
     method          : how connections come and go (``methods.py``); all but deep_r are there to compare with
     drop            : share of the connections that set and rigl replace at first
@@ -110,7 +120,10 @@ class TrainingConfig:
     learning_rate   : eta at its highest
     schedule        : ``step``: epoch e uses ``learning_rate * decay**e``; ``cosine``: half a wave down to 0, per step
     warmup          : epochs over which eta first rises from 0
-    l1              : alpha, the weight of the L1 prior
+    l1              : alpha, the weight of the L1 prior; ``auto`` follows from first weights and schedule
+                      (``steps.make_prior``) and is 0 for methods in which no connection dies
+    idle            : how often, in units of the mean first weight, a connection whose gradient is exactly 0 all the run
+                      is shrunk to 0 (deep_r only; not in the paper): what leads nowhere frees its slot
     l1_end          : alpha of the last epoch, reached in equal steps from ``l1``; without it alpha stays
     temperature     : T; noise of standard deviation sqrt(2 eta T) per step
     label_smoothing : share of each target that is spread over all classes
@@ -121,15 +134,16 @@ class TrainingConfig:
     drop: float = 0.3
     rewire_every: int = 100
     epochs: int = 10
-    batch_size: int = 10
-    optimizer: str = "sgd"
+    batch_size: int = 32
+    optimizer: str = "adam"
     momentum: float = 0.9
     beta2: float = 0.999
-    learning_rate: float = 0.5
-    schedule: str = "step"
+    learning_rate: float = 0.01
+    schedule: str = "cosine"
     decay: float = 0.8
     warmup: float = 0.0
-    l1: float = 1e-5
+    l1: float | str = AUTO
+    idle: float = 20.0
     l1_end: float | None = None
     temperature: float = 2.5e-11
     label_smoothing: float = 0.0
@@ -144,13 +158,17 @@ class TrainingConfig:
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "is at least 1")
         for name in ("learning_rate", "decay"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "is positive")
-        for name in ("warmup", "l1", "temperature", "patience", "seed"):
+        _require(not isinstance(self.l1, str) or self.l1 == AUTO, "training.l1", self.l1,
+                 f"expected a number or {AUTO}")
+        for name in ("warmup", "temperature", "patience", "seed", "idle", *(() if self.l1 == AUTO else ("l1",))):
             _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "can't be negative")
         _require(self.l1_end is None or self.l1_end >= 0, "training.l1_end", self.l1_end, "can't be negative")
         for name in ("momentum", "beta2", "label_smoothing", "drop"):
             _require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "lies in 0..1, 1 excluded")
         _require(self.method != "soft_deep_r" or self.optimizer == "sgd", "training.optimizer", self.optimizer,
                  "soft_deep_r is defined for sgd only")
+        _require(self.method != "soft_deep_r" or self.l1 != AUTO, "training.l1", self.l1,
+                 "soft_deep_r needs a number, theta_min = -T (1 - p) / (l1 p)")
 
     @property
     def dense(self) -> bool:
@@ -164,6 +182,7 @@ class QuantizationConfig:
 
     warmup_epochs    : epochs in float before anything is quantized; 0 quantizes from the first step
     calibrate_epochs : the scales are found anew before each quantized epoch up to this one, then stay frozen
+    calibrate_every  : inside the epochs before this one they are found anew after so many steps as well; 0: not
     samples          : training samples that the activation scales are found on
     """
 
@@ -171,12 +190,13 @@ class QuantizationConfig:
     activation_bits: int = 8
     warmup_epochs: int = 0
     calibrate_epochs: int = 3
-    samples: int = 1000
+    calibrate_every: int = 100
+    samples: int = 256
 
     def __post_init__(self) -> None:
         for name in ("weight_bits", "activation_bits"):
             _require(2 <= getattr(self, name) <= 8, f"quantization.{name}", getattr(self, name), "lies in 2..8")
-        for name in ("warmup_epochs", "calibrate_epochs"):
+        for name in ("warmup_epochs", "calibrate_epochs", "calibrate_every"):
             _require(getattr(self, name) >= 0, f"quantization.{name}", getattr(self, name), "can't be negative")
         _require(self.samples >= 1, "quantization.samples", self.samples, "is at least 1")
 

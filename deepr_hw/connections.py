@@ -5,12 +5,13 @@ the next level; connections are sorted by (source, out_idx), which is (layer, in
 over all sources then holds the whole network, so moving a connection from one layer to another is no special case.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from .partition import Partition
+from .share import share_per_layer
 
 
 @dataclass(eq=False)
@@ -108,14 +109,33 @@ def choose_distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
     return rng.permutation(chosen)[:k]  # drop random ones, not the largest
 
 
-def make_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0) -> Connections:
-    """Random connections: uniform distinct positions, random signs, ``theta = |N(0, 1)| / sqrt(n_in)``.
+def first_partition(partition: Partition) -> Partition:
+    """Where the first positions are drawn: in the groups of ``partition``, but one group over several layers is shared
+    out by ``share_per_layer``. Drawn uniformly, 1 % would put 10 connections into a last layer of 100 x 10."""
+    n_layers = len(partition.sizes) - 1
+    if partition.n_groups > 1 or not 1 < n_layers <= partition.n_connections:
+        return partition
+    limits = np.array(share_per_layer(partition.n_connections, partition.sizes), np.int64)
+    return replace(partition, limits=limits, source_part=np.repeat(np.arange(n_layers), partition.sizes[:-1]))
+
+
+def first_scales(sizes: tuple[int, ...], counts: np.ndarray, init: str) -> np.ndarray:
+    """(L,) standard deviation of each layer's first weights: one over the root of its ``counts`` per output, at least 1
+    (``fan_in``), or of its inputs (``n_in``)."""
+    return 1 / np.sqrt(np.maximum(1, counts / sizes[1:]) if init == "fan_in" else np.array(sizes[:-1], np.float64))
+
+
+def make_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0,
+                     init: str = "fan_in") -> Connections:
+    """Random connections: distinct positions, uniform in each group of ``first_partition``, random signs,
+    ``theta = |N(0, 1)| * first_scales``.
 
     Source: Bellec et al. 2018 and the authors' code (which draws positions with replacement; we don't).
     """
-    source, out_idx = draw_positions(partition, rng)
-    n_in = np.repeat(partition.sizes[:-1], partition.sizes[:-1])[source]
-    weight = (rng.standard_normal(source.size) / np.sqrt(n_in)).astype(np.float32)
+    source, out_idx = draw_positions(first_partition(partition), rng)
+    layer = np.repeat(np.arange(len(partition.sizes) - 1), partition.sizes[:-1])[source]
+    scales = first_scales(partition.sizes, np.bincount(layer, minlength=len(partition.sizes) - 1), init)
+    weight = (rng.standard_normal(source.size) * scales[layer]).astype(np.float32)
     indptr = np.searchsorted(source, np.arange(sum(partition.sizes[:-1]) + 1)).astype(np.int64)
     k = source.size
     return Connections(partition, indptr, out_idx, weight, np.zeros(k, np.int8), np.zeros(k, np.float32),

@@ -42,6 +42,16 @@ def precondition(grad, moments, optimizer, momentum, beta2):
 
 
 @kernel
+def decay_idle(weight, grad, amount):
+    """Shrink by ``amount``, to 0 at most, every weight whose gradient is exactly 0: nothing comes in, or nothing of it
+    gets out. Ours, not the paper's; L1 alone would take the whole run to free such a slot."""
+    amount, zero = np.float32(amount), np.float32(0)
+    for k in range(weight.size):
+        theta = abs(weight[k])
+        weight[k] = np.copysign(theta if grad[k] != zero else max(theta - amount, zero), weight[k])
+
+
+@kernel
 def update(weight, grad, eta, l1, amplitude, key, table, rewires):
     """One SGD step with L1 prior and noise. Afterwards ``grad`` holds theta: negative where the connection died.
 

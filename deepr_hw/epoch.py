@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deepr import encode, precondition, update, update_soft
+from .deepr import decay_idle, encode, precondition, update, update_soft
 from .drawing import Arrays, Groups
 from .jit import kernel
 from .kernels import backward, cross_entropy, forward, load_batch
@@ -29,10 +29,12 @@ class Scratch(NamedTuple):
 class Rule(NamedTuple):
     """What a step does, besides the learning rate that changes from step to step.
 
+    l1, idle    : what theta loses per unit of the learning rate; idle where the gradient is exactly 0
     encode_rule : (L, 3) float32 per layer: 1 / weight step, lowest and highest code; ignored in float training
     """
 
     l1: float
+    idle: float
     temperature: float
     smoothing: float
     optimizer: int
@@ -116,8 +118,10 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
             return Totals(step, loss, right, rewired, active_min, active_max)
         backward(net.level, net.indptr, net.out_idx, values, scratch.act, scratch.acc, steps, top, net.grad,
                  scratch.bias_grad)
-        precondition(net.grad, net.moments, rule.optimizer, rule.momentum, rule.beta2)
         eta = etas[step]
+        if rule.idle > 0:
+            decay_idle(net.weight, net.grad, eta * rule.idle)
+        precondition(net.grad, net.moments, rule.optimizer, rule.momentum, rule.beta2)
         key = np.uint32(next_u64(state) >> np.uint64(32))
         amplitude = np.sqrt(2 * eta * rule.temperature)
         if rule.soft:

@@ -45,8 +45,9 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
     bias          : whether neurons have a trained bias (one number per neuron, no connection, so not part of K)
     method, optimizer, schedule, label_smoothing : as in ``[training]`` of a configuration
     epochs        : passes over the data in ``fit``; ``partial_fit`` makes one
-    learning_rate : of the first epoch; epoch e uses ``learning_rate * decay**e``, ``partial_fit`` always the first
-    l1, temperature : alpha and T of DEEP R
+    learning_rate : at its highest; falls along ``schedule`` (``"step"``: epoch e uses ``learning_rate * decay**e``);
+                    ``partial_fit`` always uses the first
+    l1, idle, temperature : the pull to 0, the further one of what leads nowhere, and the noise, as in ``[training]``
     warm_start    : ``fit`` goes on from the network there is
     random_state  : int, ``RandomState`` or None
 
@@ -64,10 +65,11 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *,
                  budget: str | dict[str, Any] = "per_layer", bias: bool = True, method: str = "deep_r",
-                 optimizer: str = "sgd", epochs: int = 30, batch_size: int = 10, learning_rate: float = 0.3,
-                 schedule: str = "step", decay: float = 0.9, label_smoothing: float = 0.0, l1: float = 1e-5,
-                 temperature: float = 2.5e-11, weight_bits: int = 8, activation_bits: int = 8,
-                 warm_start: bool = False, random_state: int | np.random.RandomState | None = None) -> None:
+                 optimizer: str = "adam", epochs: int = 30, batch_size: int = 32, learning_rate: float = 0.01,
+                 schedule: str = "cosine", decay: float = 0.8, label_smoothing: float = 0.0,
+                 l1: float | str = "auto", idle: float = 20.0, temperature: float = 2.5e-11,
+                 weight_bits: int = 8, activation_bits: int = 8, warm_start: bool = False,
+                 random_state: int | np.random.RandomState | None = None) -> None:
         self.hidden = hidden
         self.n_connections = n_connections
         self.budget = budget
@@ -81,6 +83,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self.decay = decay
         self.label_smoothing = label_smoothing
         self.l1 = l1
+        self.idle = idle
         self.temperature = temperature
         self.weight_bits = weight_bits
         self.activation_bits = activation_bits
@@ -116,7 +119,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"classes = {classes} differs from the first call's {self.classes_}")
         config = self._config(len(self.loss_curve_) + 1)
         steady = dataclasses.replace(config.training, schedule="step", decay=1.0)
-        scales = dataclasses.replace(config.quantization, calibrate_epochs=len(self.loss_curve_))
+        scales = dataclasses.replace(config.quantization, calibrate_epochs=len(self.loss_curve_) + 1)
         config = dataclasses.replace(config, training=steady, quantization=scales)
         return self._train(x, labels, config, first_epoch=len(self.loss_curve_))
 
@@ -157,7 +160,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self._seed = int(check_random_state(self.random_state).randint(1 << 31))
         config = self._config(self.epochs)
         self._made_for = (config.network, config.budget)
-        self._state: TrainState = start(config, self._dataset(x[:1], np.zeros(1, np.int64)))
+        self._state: TrainState = start(config, self._dataset(x, np.zeros(len(x), np.int64)))
         if self._total() < self.n_connections:
             warnings.warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and "
                           "is dense", stacklevel=3)
@@ -220,7 +223,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         hidden = [_plain(width) for width in self.hidden] if isinstance(self.hidden, Iterable) else self.hidden
         training = {name: _plain(getattr(self, name)) for name in (
             "method", "optimizer", "batch_size", "learning_rate", "schedule", "decay", "label_smoothing", "l1",
-            "temperature")}
+            "idle", "temperature")}
         config = config_from({
             "network": {"hidden": hidden, "bias": _plain(self.bias)},
             "quantization": {name: _plain(getattr(self, name)) for name in ("weight_bits", "activation_bits")},

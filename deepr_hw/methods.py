@@ -63,8 +63,8 @@ def theta_min(config: Config, budget: Partition) -> float:
     Source: Bellec et al. 2018, appendix. Raises ``ValueError`` without L1, which the formula needs.
     """
     t, p = config.training, budget.n_connections / int(budget.n_positions.sum())
-    if t.l1 == 0:
-        raise ValueError("training.l1 = 0: soft_deep_r needs it, theta_min = -T (1 - p) / (l1 p)")
+    if isinstance(t.l1, str) or t.l1 == 0:
+        raise ValueError(f"training.l1 = {t.l1}: soft_deep_r needs it, theta_min = -T (1 - p) / (l1 p)")
     return -t.temperature * (1 - p) / (t.l1 * p)
 
 

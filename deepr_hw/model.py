@@ -135,7 +135,7 @@ def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng:
     sizes = (n_in, *config.network.hidden, n_classes)
     partition = partition or make_partition(config.budget, sizes, config.network.bias)
     make = make_connections if partition.n_connections < _LARGE else grow_connections
-    connections = make(partition, rng, N_MOMENTS[config.training.optimizer])
+    connections = make(partition, rng, N_MOMENTS[config.training.optimizer], config.network.init)
     return Model(connections, config.network.bias, x_format)
 
 

@@ -5,7 +5,7 @@ The arrays are edited in place, two passes of block moves per step. ``rewire_num
 
 import numpy as np
 
-from .connections import Connections
+from .connections import Connections, first_partition, first_scales
 from .drawing import LOW, as_arrays, as_groups, draw_dormant, lower_bound
 from .jit import kernel
 from .noise import next_u64
@@ -142,19 +142,23 @@ def _grow(net, groups, limits, state, parts):
         insert(net, keys, state)
 
 
-def grow_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0) -> Connections:
+def grow_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0,
+                     init: str = "fan_in") -> Connections:
     """What ``make_connections`` does, by refilling an empty set: 15 bytes per connection at the peak instead of 40."""
     k = partition.n_connections
     n_sources = sum(partition.sizes[:-1])
     c = Connections(partition, np.zeros(n_sources + 1, np.int64), np.zeros(k, np.int32), np.zeros(k, np.float32),
                     np.zeros(k, np.int8), np.zeros(0, np.float32), np.zeros((n_moments, k), np.float32))
-    groups = as_groups(partition, np.zeros(partition.n_groups, np.int64))
+    first = first_partition(partition)
+    groups = as_groups(first, np.zeros(first.n_groups, np.int64))
     groups = groups._replace(limits=groups.limits.copy())
     parts = max(1, min(32, k >> 20))
-    _grow(as_arrays(c), groups, partition.limits.astype(np.int64), rng.integers(1, 1 << 63, 4, dtype=np.uint64), parts)
+    _grow(as_arrays(c), groups, first.limits.astype(np.int64), rng.integers(1, 1 << 63, 4, dtype=np.uint64), parts)
     rng.standard_normal(dtype=np.float32, out=c.weight)
-    for where, n_in in zip(c.layer_slices(), partition.sizes, strict=False):
-        c.weight[where] /= np.float32(np.sqrt(n_in))
+    slices = c.layer_slices()
+    counts = np.array([where.stop - where.start for where in slices])
+    for where, scale in zip(slices, first_scales(partition.sizes, counts, init), strict=True):
+        c.weight[where] *= np.float32(scale)
     c.grad = np.zeros(k, np.float32)
     return c
 

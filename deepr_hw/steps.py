@@ -1,15 +1,17 @@
 """The steps of one epoch: learning rates, deformed images, compiled steps, and rewirings between them."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .augment import augment
 from .budget import make_partition
-from .config import OPTIMIZERS, Config, TrainingConfig
+from .config import AUTO, OPTIMIZERS, Config, TrainingConfig
 from .data import Dataset
 from .drawing import Arrays, Groups, as_groups, recount
 from .epoch import Rule, Totals, make_scratch, run_steps
 from .methods import drop_share, rewire_at_random, rewire_by_gradient, theta_min
-from .model import Model
+from .model import Model, calibrate
 from .noise import NORMAL_TABLE, seed_state
 from .runlog import BudgetLog, start_log
 
@@ -23,12 +25,51 @@ def learning_rates(t: TrainingConfig, epoch: int, n_steps: int) -> np.ndarray:
     return eta * np.minimum(1, (done + 1 / n_steps) / t.warmup) if t.warmup else eta
 
 
-def l1_weight(t: TrainingConfig, epoch: int) -> float:
-    """alpha of ``epoch``. A strong prior early on tries many positions; a weak one at the end lets the weights that
-    it held at 0 take part."""
-    if t.l1_end is None or t.epochs == 1:
-        return t.l1
-    return t.l1 + (t.l1_end - t.l1) * epoch / (t.epochs - 1)
+class Course(NamedTuple):
+    """What is known of a run before its first step.
+
+    theta     : mean of the first thetas
+    total_eta : sum of the learning rates of all its steps
+    """
+
+    theta: float
+    total_eta: float
+
+
+class Prior(NamedTuple):
+    """What a theta loses in a step, per unit of the learning rate: always, and where its gradient is exactly 0."""
+
+    l1: float
+    idle: float
+
+
+_TOTAL_SHRINK = 4.0
+_MOST_L1 = 0.05
+
+
+def make_course(t: TrainingConfig, weight: np.ndarray, n_samples: int) -> Course:
+    """The course of a run on ``n_samples`` samples from the first weights (K,) on."""
+    n_steps = -(-n_samples // t.batch_size)
+    total = sum(float(learning_rates(t, epoch, n_steps).sum()) for epoch in range(t.epochs))
+    return Course(float(np.mean(np.abs(weight), dtype=np.float64)), total)
+
+
+def make_prior(t: TrainingConfig, course: Course, epoch: int) -> Prior:
+    """The prior of ``epoch``.
+
+    ``l1 = "auto"`` takes from each theta, over the whole run, four times what it started with: as a fixed alpha is no
+    prior at all once the first weights or the number of steps change. At most 0.05, as Adam moves a newborn, whose
+    moments are 0, by a tenth of eta in its first step: alpha = 0.1 would kill every newborn at once.
+
+    A strong L1 early on tries many positions; a weak one at the end (``l1_end``) lets the weights that it held at 0
+    take part.
+    """
+    per_eta = course.theta / course.total_eta
+    dies = t.method in ("deep_r", "l1", "soft_deep_r")
+    l1 = t.l1 if not isinstance(t.l1, str) else min(_MOST_L1, _TOTAL_SHRINK * per_eta) if dies else 0.0
+    if t.l1_end is not None and t.epochs > 1 and (dies or t.l1 != AUTO):
+        l1 += (t.l1_end - l1) * epoch / (t.epochs - 1)
+    return Prior(l1, t.idle * per_eta if t.method == "deep_r" else 0.0)
 
 
 def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -44,37 +85,41 @@ def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Gen
 
 
 def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray,
-                        etas: np.ndarray, stream: np.ndarray, log: BudgetLog, epoch: int) -> Totals:
-    """The steps of an epoch with what set and rigl do between them; other methods are in the step or at its ends."""
-    t, l1 = config.training, l1_weight(config.training, epoch)
-    if t.method != "rigl":
-        totals = steps_of_an_epoch(config, model, x, y, order, etas, stream, log, l1)
-        if t.method == "set" and epoch + 1 < t.epochs:
-            rewired = rewire_at_random(model, drop_share(config, (epoch + 1) / t.epochs), stream)
-            totals = totals._replace(rewired=rewired)
-        return totals
+                        etas: np.ndarray, stream: np.ndarray, log: BudgetLog, epoch: int, prior: Prior) -> Totals:
+    """The steps of an epoch, and between them new scales and what set and rigl do; other methods are in the step or at
+    the epoch's ends."""
+    t, q = config.training, config.quantization
+    renewal = q.calibrate_every if model.quantized and epoch < q.calibrate_epochs else 0
+    rewiring = t.rewire_every if t.method == "rigl" else 0
+    stops = sorted({len(etas), *(stop for every in (renewal, rewiring) if every
+                                 for stop in range(every, len(etas), every))})
     whole = Totals(0, 0.0, 0, 0, model.connections.n_connections, 0)
     scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
-    for first in range(0, len(etas), t.rewire_every):
-        part = order[first * t.batch_size : (first + t.rewire_every) * t.batch_size]
-        part_etas = etas[first : first + t.rewire_every]
-        done = steps_of_an_epoch(config, model, x, y, part, part_etas, stream, log, l1)
-        share = drop_share(config, (epoch + first / len(etas)) / t.epochs)
-        rewired = rewire_by_gradient(model, share, scratch, x, y, part[: t.batch_size], t.label_smoothing, stream)
+    first = 0
+    for stop in stops:
+        part = order[first * t.batch_size : stop * t.batch_size]
+        done = steps_of_an_epoch(config, model, x, y, part, etas[first:stop], stream, prior, log)
         whole = Totals(whole.steps + done.steps, whole.loss + done.loss, whole.right + done.right,
-                       whole.rewired + rewired, min(whole.active_min, done.active_min),
+                       whole.rewired + done.rewired, min(whole.active_min, done.active_min),
                        max(whole.active_max, done.active_max))
         if not np.isfinite(whole.loss):
-            break
+            return whole
+        if rewiring and (stop % rewiring == 0 or stop == len(etas)):
+            share = drop_share(config, (epoch + (stop - 1) // rewiring * rewiring / len(etas)) / t.epochs)
+            batch = order[(stop - 1) // rewiring * rewiring * t.batch_size :][: t.batch_size]
+            whole = whole._replace(rewired=whole.rewired + rewire_by_gradient(
+                model, share, scratch, x, y, batch, t.label_smoothing, stream))
+        if renewal and stop % renewal == 0 and stop < len(etas):
+            calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
+        first = stop
+    if t.method == "set" and epoch + 1 < t.epochs:
+        whole = whole._replace(rewired=rewire_at_random(model, drop_share(config, (epoch + 1) / t.epochs), stream))
     return whole
 
 
 def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,
-                      stream: np.ndarray, log: BudgetLog | None = None, l1: float | None = None) -> Totals:
-    """Run ``order`` once through the compiled steps and check that the budget held after every one of them.
-
-    l1 : alpha of this epoch, instead of the configuration's first
-    """
+                      stream: np.ndarray, prior: Prior, log: BudgetLog | None = None) -> Totals:
+    """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
     log = log or start_log(c.partition)
     scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
@@ -82,9 +127,8 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
     groups = as_groups(c.partition, active)
     _count(net, groups)
-    totals = run_steps(net, groups, model.values, model.bias, steps, top,
-                       scratch, _rule(config, model, l1), etas, np.ascontiguousarray(x), y, order, t.batch_size, stream,
-                       NORMAL_TABLE, log.extremes)
+    totals = run_steps(net, groups, model.values, model.bias, steps, top, scratch, _rule(config, model, prior), etas,
+                       np.ascontiguousarray(x), y, order, t.batch_size, stream, NORMAL_TABLE, log.extremes)
     log.steps += totals.steps
     _count(net, groups)
     k = c.partition.n_connections
@@ -104,10 +148,10 @@ def _count(net: Arrays, groups: Groups) -> None:
         raise AssertionError(f"group {g} holds {groups.active[g]} connections, its limit is {groups.limits[g]}")
 
 
-def _rule(config: Config, model: Model, l1: float | None) -> Rule:
+def _rule(config: Config, model: Model, prior: Prior) -> Rule:
     rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
     t, soft = config.training, config.training.method == "soft_deep_r"
     lowest = theta_min(config, make_partition(config.budget, model.sizes, config.network.bias)) if soft else 0.0
-    return Rule(t.l1 if l1 is None else l1, t.temperature, t.label_smoothing, OPTIMIZERS.index(t.optimizer),
+    return Rule(prior.l1, prior.idle, t.temperature, t.label_smoothing, OPTIMIZERS.index(t.optimizer),
                 t.momentum, t.beta2, t.method == "deep_r", soft, lowest, model.use_bias, model.quantized,
                 np.array(rows, np.float32))

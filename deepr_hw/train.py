@@ -22,7 +22,7 @@ from .model import Model, calibrate, make_model
 from .noise import seed_state
 from .partition import Partition
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
-from .steps import deformed, learning_rates, steps_and_rewirings
+from .steps import Course, deformed, learning_rates, make_course, make_prior, steps_and_rewirings
 from .version import __version__
 
 _EXPLODED = 100
@@ -40,8 +40,9 @@ class TrainResult:
 
 @dataclass(eq=False)
 class TrainState:
-    """Everything that a step changes; a checkpoint holds it, except ``images``, which follow from seed and epoch.
+    """Everything that a step changes; a checkpoint holds it, except what follows from configuration and data.
 
+    course : first thetas and sum of the learning rates
     images : the deformed training images in use and the number of their set
     """
 
@@ -51,6 +52,7 @@ class TrainState:
     history: list[EpochMetrics]
     log: BudgetLog
     budget: Partition
+    course: Course
     images: tuple[int, np.ndarray] | None = None
 
 
@@ -102,7 +104,7 @@ def integer_accuracy(net: IntNet, x: np.ndarray, y: np.ndarray) -> float:
 
 def start(config: Config, dataset: Dataset) -> TrainState:
     """State before the first epoch. Raises ``ValueError`` for a budget or a split that does not fit the data."""
-    _split(config, dataset)
+    fit, _ = _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
     budget = make_partition(config.budget, (dataset.n_in, *config.network.hidden, dataset.n_classes),
                             config.network.bias)
@@ -110,7 +112,8 @@ def start(config: Config, dataset: Dataset) -> TrainState:
     model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng, first)
     if config.training.method == "soft_deep_r":
         start_soft(model, budget, config, rng)
-    return TrainState(model, rng, seed_state(rng), [], start_log(first), budget)
+    course = make_course(config.training, model.connections.weight, fit.stop)
+    return TrainState(model, rng, seed_state(rng), [], start_log(first), budget, course)
 
 
 def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
@@ -137,7 +140,8 @@ def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -
             state.images = number, deformed(config, dataset, x, np.random.default_rng((number + 1, t.seed)))
         x = state.images[1]
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
-    totals = steps_and_rewirings(config, model, x, y, order, etas, state.stream, state.log, epoch)
+    totals = steps_and_rewirings(config, model, x, y, order, etas, state.stream, state.log, epoch,
+                                 make_prior(t, state.course, epoch))
     _check_converging(totals, len(x), model, epoch, etas)
     if t.dense and epoch + 1 == t.epochs:
         prune(config, model, state.budget, t.epochs)

@@ -206,7 +206,8 @@ def test_a_budget_shaped_like_an_engine(digits):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_ends_within_the_budget(digits, method):
-    model = small(method=method, epochs=9).fit(*digits[:2])
+    langevin = {"optimizer": "sgd", "l1": 1e-5, "learning_rate": 0.3, "batch_size": 10}
+    model = small(method=method, epochs=9, **(langevin if method == "soft_deep_r" else {})).fit(*digits[:2])
     net = model.to_intnet()
     assert 700 <= net.n_connections == model.n_connections_ <= 800
     assert model.score(*digits[2:]) > 0.7
@@ -214,7 +215,7 @@ def test_every_method_ends_within_the_budget(digits, method):
 
 
 def test_momentum_and_a_cosine(digits):
-    model = small(optimizer="momentum", schedule="cosine", learning_rate=0.05, label_smoothing=0.1).fit(*digits[:2])
+    model = small(optimizer="momentum", batch_size=10, learning_rate=0.05, label_smoothing=0.1).fit(*digits[:2])
     assert model.score(*digits[2:]) > 0.85
     assert model.partial_fit(*digits[:2]).n_iter_ == 11
 

@@ -8,10 +8,10 @@ import pytest
 from deepr_hw import data
 from deepr_hw.augment import augment
 from deepr_hw.config import TrainingConfig, load_config
-from deepr_hw.deepr import ADAM, MOMENTUM, SGD, precondition
+from deepr_hw.deepr import ADAM, MOMENTUM, SGD, decay_idle, precondition
 from deepr_hw.noise import seed_state
 from deepr_hw.runlog import EpochMetrics
-from deepr_hw.steps import deformed, l1_weight, learning_rates
+from deepr_hw.steps import Course, deformed, learning_rates, make_course, make_prior
 from deepr_hw.train import exhausted, train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
@@ -48,7 +48,7 @@ def test_digits_are_learnt_with(optimizer, tmp_path):
 
 
 def test_schedules():
-    t = TrainingConfig(epochs=4, learning_rate=1.0, decay=0.5)
+    t = TrainingConfig(epochs=4, learning_rate=1.0, decay=0.5, schedule="step")
     np.testing.assert_allclose(learning_rates(t, 2, 3), 0.25)
     t = TrainingConfig(epochs=4, learning_rate=1.0, decay=0.5, schedule="cosine", warmup=1)
     whole = np.concatenate([learning_rates(t, epoch, 100) for epoch in range(4)])
@@ -60,13 +60,44 @@ def test_schedules():
 
 
 def test_the_prior_goes_from_its_first_weight_to_its_last():
-    t = TrainingConfig(epochs=5, l1=1e-3)
-    assert {l1_weight(t, epoch) for epoch in range(5)} == {1e-3}
-    t = TrainingConfig(epochs=5, l1=1e-3, l1_end=2e-4)
-    np.testing.assert_allclose([l1_weight(t, epoch) for epoch in range(5)], [1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
-    assert l1_weight(TrainingConfig(epochs=1, l1=1e-3, l1_end=0.0), 0) == 1e-3
+    course = Course(theta=1.0, total_eta=1.0)
+
+    def weights(**training):
+        t = TrainingConfig(l1=1e-3, **training)
+        return [make_prior(t, course, epoch).l1 for epoch in range(t.epochs)]
+
+    assert set(weights(epochs=5)) == {1e-3}
+    np.testing.assert_allclose(weights(epochs=5, l1_end=2e-4), [1e-3, 8e-4, 6e-4, 4e-4, 2e-4])
+    assert weights(epochs=1, l1_end=0.0) == [1e-3]
     with pytest.raises(ValueError, match="l1_end"):
         TrainingConfig(l1_end=-1.0)
+
+
+def test_the_course_is_the_sum_of_the_rates():
+    t = TrainingConfig(epochs=3, batch_size=10, learning_rate=0.4, schedule="step", decay=0.5)
+    course = make_course(t, np.array([0.5, -1.5], np.float32), n_samples=25)
+    assert course == (1.0, pytest.approx(3 * (0.4 + 0.2 + 0.1)))
+    whole = make_course(TrainingConfig(epochs=8, batch_size=10), np.ones(2, np.float32), n_samples=1000)
+    assert whole.total_eta == pytest.approx(8 * 100 * 0.01 / 2, rel=0.01), "half a cosine"
+
+
+def test_the_automatic_prior_takes_four_first_thetas_over_the_run():
+    course = Course(theta=0.3, total_eta=60.0)
+    t = TrainingConfig()
+    assert (t.l1, t.idle) == ("auto", 20)
+    assert make_prior(t, course, 0) == (pytest.approx(4 * 0.3 / 60), pytest.approx(20 * 0.3 / 60))
+    assert make_prior(t, Course(0.3, 0.01), 0).l1 == 0.05, "a newborn must outlive its first step"
+    for method in ("fixed", "set", "rigl", "gradual"):
+        assert make_prior(TrainingConfig(method=method), course, 0) == (0, 0), "nothing dies there"
+        assert make_prior(TrainingConfig(method=method, l1=1e-4), course, 0) == (1e-4, 0)
+
+
+def test_only_what_has_no_gradient_is_idle():
+    weight = np.array([0.5, -0.5, 0.01, -0.01, 0.5, 0.0, -0.0], np.float32)
+    decay_idle(weight, np.array([0, -0.0, 0, 0, 1e-30, 0, 0], np.float32), 0.1)
+    expected = np.array([0.4, -0.4, 0, -0.0, 0.5, 0, -0.0], np.float32)
+    np.testing.assert_array_equal(weight, expected)
+    np.testing.assert_array_equal(np.signbit(weight), np.signbit(expected))
 
 
 def test_a_weaker_prior_at_the_end_leaves_fewer_codes_at_0(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from deepr_hw.budget import Partition, make_partition
 from deepr_hw.config import BudgetConfig
-from deepr_hw.connections import choose_distinct, draw_positions, make_connections
+from deepr_hw.connections import choose_distinct, draw_positions, first_partition, make_connections
 from deepr_hw.deepr import update
 from deepr_hw.drawing import as_arrays, as_groups, recount
 from deepr_hw.noise import NORMAL_TABLE, below, normal, seed_state
@@ -182,19 +182,35 @@ def test_first_positions_fill_every_group():
     np.testing.assert_array_equal(np.bincount(groups), partition.limits)
 
 
+@pytest.mark.parametrize("make", [make_connections, grow_connections])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_set_grown_from_nothing_is_sound_and_uniform(kind):
+def test_a_new_set_is_sound_and_uniform(kind, make):
+    """Uniform in each group; a global one is shared out first: 30 in proportion to 7 + 5 and 5 + 4 are 17 and 13."""
     partition, visits = partition_of(kind), np.zeros((12, 5))
     for seed in range(2000):
-        c = grow_connections(partition, np.random.default_rng(seed), n_moments=1)
+        c = make(partition, np.random.default_rng(seed), n_moments=1)
         visits[c.sources(), c.out_idx] += 1
     c.check()
-    assert 0.5 < np.std(c.weight * np.sqrt(np.where(c.layers() == 0, 7, 5))) < 1.5
-    for g in range(partition.n_groups):
+    drawn = partition_of("per_layer") if kind == "global" else partition
+    limits = np.array([17, 13]) if kind == "global" else partition.limits
+    for g in range(drawn.n_groups):
         cells = [visits[s, o] for s in range(12) for o in range(5 if s < 7 else 4)
-                 if partition.groups(s, int(s >= 7), o) == g]
-        share = partition.limits[g] / len(cells)
+                 if drawn.groups(s, int(s >= 7), o) == g]
+        share = limits[g] / len(cells)
         assert np.abs(np.array(cells) / 2000 - share).max() < 5 * np.sqrt(share * (1 - share) / 2000)
+
+
+@pytest.mark.parametrize("make", [make_connections, grow_connections])
+def test_first_weights_keep_the_size_of_a_signal(make):
+    """One over the root of a layer's connections per output, at least 1; of its inputs in the paper."""
+    sizes = (400, 300, 200, 100)
+    partition = make_partition(BudgetConfig(per_layer=(30_000, 20_000, 50)), sizes)
+    for init, expected in (("fan_in", (100, 100, 1)), ("n_in", (400, 300, 200))):
+        c = make(partition, np.random.default_rng(0), init=init)
+        for where, n in zip(c.layer_slices(), expected, strict=True):
+            assert np.std(c.weight[where]) * np.sqrt(n) == pytest.approx(1, rel=0.02 if n > 1 and where.stop < 50_001
+                                                                           else 0.3)
+    assert first_partition(make_partition(BudgetConfig(total=2), sizes)).n_groups == 1, "too few to be shared out"
 
 
 def test_recount_sees_what_is_unsound():

@@ -36,7 +36,7 @@ from scipy.stats import chi2
 from deepr_hw.config import config_from
 from deepr_hw.data import Dataset
 from deepr_hw.fixed import Format
-from deepr_hw.steps import steps_of_an_epoch
+from deepr_hw.steps import Prior, steps_of_an_epoch
 from deepr_hw.train import start
 
 N_IN, N_OUT, K = 3, 2, 2
@@ -83,15 +83,15 @@ def stationary(delta=DELTA):
 
 def records(n, seed, n_in=N_IN, thin=1000, spoil=None, n_connections=K, **rule):
     """The model after every ``thin`` steps of a chain."""
-    config = config_from({"budget": {"global": n_connections}, "network": {"hidden": []}, "training": {
-        "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, "seed": seed, **rule}})
+    config = config_from({"budget": {"global": n_connections}, "network": {"hidden": [], "bias": False}, "training": {
+        "optimizer": "sgd", "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, "seed": seed, **rule}})
     x = np.ascontiguousarray(X[:, :n_in])
     state = start(config, Dataset("tiny", x, Y, x, Y, X_FORMAT, (n_in,), ("a", "b")))
     if spoil is not None:
         spoil(state.model.connections.partition)
     order, etas = np.tile(np.arange(len(X)), thin), np.full(thin, ETA)
     for i in range(n + 5):
-        steps_of_an_epoch(config, state.model, x, Y, order, etas, state.stream)
+        steps_of_an_epoch(config, state.model, x, Y, order, etas, state.stream, Prior(config.training.l1, 0.0))
         if i >= 5:  # the first five are forgotten
             yield state.model.connections
 

@@ -17,7 +17,7 @@ from deepr_hw.fixed import Format
 from deepr_hw.methods import dense_partition, start_soft, theta_min
 from deepr_hw.model import make_model
 from deepr_hw.noise import seed_state
-from deepr_hw.steps import steps_of_an_epoch
+from deepr_hw.steps import Prior, steps_of_an_epoch
 
 X_FORMAT = Format(8, False, 7)
 X, Y = np.array([[100], [200], [250], [50]], np.uint8), np.array([0, 0, 1, 0])
@@ -29,8 +29,9 @@ EDGES = (0.0, 0.4, 1.0, 20.0)
 
 def chain(n, seed, **rule):
     """(cells visited, signs, theta_min): per record and position 0 for dormant, else 1 + the bin of theta."""
-    config = config_from({"budget": {"global": 1}, "network": {"hidden": []}, "training": {
-        "method": "soft_deep_r", "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, **rule}})
+    config = config_from({"budget": {"global": 1}, "network": {"hidden": [], "bias": False}, "training": {
+        "optimizer": "sgd", "method": "soft_deep_r", "batch_size": len(X), "l1": ALPHA,
+        "temperature": TEMPERATURE, **rule}})
     rng = np.random.default_rng(seed)
     budget = make_partition(config.budget, (1, 2))
     model = make_model(config, 1, 2, X_FORMAT, rng, dense_partition(budget, "soft_deep_r"))
@@ -38,7 +39,7 @@ def chain(n, seed, **rule):
     thin, stream = 1000, seed_state(rng)
     order, etas, seen = np.tile(np.arange(len(X)), thin), np.full(thin, ETA), []
     for _ in range(n + 5):
-        steps_of_an_epoch(config, model, X, Y, order, etas, stream)
+        steps_of_an_epoch(config, model, X, Y, order, etas, stream, Prior(config.training.l1, 0.0))
         theta = model.connections.moments[0]
         assert (theta >= np.float32(theta_min(config, budget))).all()
         np.testing.assert_array_equal(np.abs(model.connections.weight), np.maximum(theta, 0))
