@@ -72,6 +72,13 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     _add_json(parser)
 
 
+def _add_used_folder(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN; training.epochs may be "
+                       "higher than before, every other key stays")
+    group.add_argument("--force", action="store_true", help="replace the run that is in RUN")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the result here, for machines")
 
@@ -90,9 +97,11 @@ def _add_train(commands: _Commands) -> None:
     parser = _command(commands, "training:train", "train a network inside its budget and freeze it",
                       "  deepr-hw train digits --out runs/digits\n"
                       "  deepr-hw train my.toml --out runs/mine --set training.epochs=3 --set training.seed=1\n"
-                      "  deepr-hw train my.toml --out runs/mine --resume     go on after an interruption\n")
+                      "  deepr-hw train my.toml --out runs/mine --resume     go on after an interruption\n"
+                      "  deepr-hw train my.toml --out runs/mine --resume --set training.epochs=60     or train longer\n"
+                      "  deepr-hw train my.toml --out runs/mine --force      anew, in place of what is there\n")
     _add_config(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
+    _add_used_folder(parser)
 
 
 def _add_run(commands: _Commands) -> None:
@@ -101,8 +110,8 @@ def _add_run(commands: _Commands) -> None:
                       "  deepr-hw run auto --out runs/demo     MNIST where its data is at hand, else digits\n"
                       "  deepr-hw run digits --out runs/digits --engines onnx,icarus:5\n")
     _add_config(parser)
+    _add_used_folder(parser)
     _add_verification(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
 
 
 def _add_compare(commands: _Commands) -> None:

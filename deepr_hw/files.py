@@ -1,25 +1,29 @@
 """Files that are either whole or absent: written beside the target, then renamed."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+_PART = ".deepr_hw-part"
+"""How the names of files end that are still being written."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Path of a new file beside ``path`` that takes its place when the block ends, and vanishes when it raises.
 
+    What a killed process left of its own new files is removed from the folder on the way.
     Raises ``OSError`` naming ``path`` when its folder is missing or can't be written.
     """
     path = Path(os.path.realpath(path))  # through a link: the file it points to is replaced, not the link
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _remove_stale(path.parent)
+        handle, beside = _make_part(path)
     except OSError as error:
         raise type(error)(error.errno, f"can't write here: {error.strerror}", str(path)) from None
-    os.close(handle)
-    beside = Path(name)
     try:
         yield beside
         with open(beside, "rb") as written:
@@ -30,6 +34,38 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _make_part(path: Path) -> tuple[int, Path]:
+    """A new file beside ``path`` and its handle, whose lock says that somebody is at work on it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", suffix=_PART, dir=path.parent)
+        _lock(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # another process took it for stale before the lock was there
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove the unfinished files in ``folder`` that nobody is at work on any more."""
+    for path in folder.glob(f".*{_PART}"):
+        with contextlib.suppress(OSError):  # finished or removed meanwhile, or not ours to remove
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if _lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether the lock of an open file could be had; it ends with the process, however that ends."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -45,6 +81,17 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def check_writable(path: Path) -> None:
+    """Raise ``OSError`` naming ``path`` unless a file can be written there; leaves everything as it is."""
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(21, "is a folder, expected a file to write", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(2, "can't write here: its folder does not exist", str(path))
+    if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
+        raise PermissionError(13, "can't write here", str(path))
 
 
 def make_folder(path: Path) -> Path:

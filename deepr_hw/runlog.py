@@ -46,10 +46,11 @@ class BudgetLog:
     extremes: np.ndarray
     steps: np.ndarray
 
-    def as_json(self, config: Config, partition: Partition) -> str:
-        """What ``budget.json`` holds."""
+    def as_json(self, config: Config, partition: Partition, run: str) -> str:
+        """What ``budget.json`` holds for the run of that id."""
         return json.dumps({
-            "kind": partition.kind, "arithmetic": explain(config.budget, partition.sizes, config.network.bias),
+            "run": run, "kind": partition.kind,
+            "arithmetic": explain(config.budget, partition.sizes, config.network.bias),
             "n_connections": partition.n_connections, "steps": int(self.steps[0]),
             "limits": partition.limits.tolist(), "active_min": self.extremes[0].tolist(),
             "active_max": self.extremes[1].tolist()}) + "\n"
@@ -63,9 +64,9 @@ def start_log(partition: Partition) -> BudgetLog:
 Progress = Callable[[EpochMetrics, int], None]
 
 
-def as_line(metrics: EpochMetrics) -> str:
-    """One line of ``metrics.jsonl``."""
-    return json.dumps(asdict(metrics)) + "\n"
+def as_line(metrics: EpochMetrics, run: str) -> str:
+    """One line of ``metrics.jsonl`` for the run of that id."""
+    return json.dumps({"run": run, **asdict(metrics)}) + "\n"
 
 
 class Bar:

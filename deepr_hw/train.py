@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from . import netfile, reference
+from . import netfile, reference, runfolder
 from .budget import explain, make_partition
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import Config, dump_config
+from .config import Config
 from .data import Dataset
 from .epoch import Totals
-from .files import make_folder, write_text
+from .files import write_text
 from .fixed import MAX_FRAC
 from .freeze import freeze
 from .ir import IntNet
@@ -21,9 +21,9 @@ from .methods import dense_partition, prune, start_soft
 from .model import Model, calibrate, make_model
 from .noise import seed_state
 from .partition import Partition
+from .runfolder import Identity, check_same, identify
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .steps import Course, deformed, learning_rates, make_course, make_prior, steps_and_rewirings
-from .version import __version__
 
 _EXPLODED = 100
 """Mean loss of an epoch that counts as divergence, in units of what guessing costs, ``log(n_classes)``."""
@@ -57,37 +57,51 @@ class TrainState:
 
 
 def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
-          progress: Progress | None = None) -> TrainResult:
+          progress: Progress | None = None, force: bool = False) -> TrainResult:
     """Train ``config`` on ``dataset``; writes config.toml, metrics.jsonl, checkpoint.safetensors, budget.json (the
-    connections of each group after every step) and net.safetensors.
+    connections of each group after every step), net.safetensors and run.json, all with the run's id.
 
-    resume   : go on from the checkpoint in ``run_dir``, if there is one; the result is the same, bit for bit
+    resume   : go on from the checkpoint in ``run_dir``, if there is one; the result is the same, bit for bit. The
+               configuration may ask for more epochs than before; where nothing looks at their number (``schedule =
+               "step"``, ``l1`` a number, no ``l1_end``, ``idle = 0``) the result is that of one longer run
     progress : called with each epoch's metrics and the number of epochs; None draws a bar
+    force    : replace the run that is in ``run_dir``
 
-    Raises ``ValueError`` for a budget that does not fit the data's shape, for a checkpoint of another configuration,
-    and when training diverges; ``OSError`` when ``run_dir`` can't be written.
+    Raises ``ValueError`` for a budget that does not fit the data's shape, for a checkpoint of another configuration, a
+    folder that holds a run, and when training diverges; ``OSError`` when ``run_dir`` can't be written or another
+    process is at work in it.
     """
-    run_dir = make_folder(Path(run_dir))
-    state = start(config, dataset)
-    checkpoint = run_dir / "checkpoint.safetensors"
+    with runfolder.claim(run_dir, resume, force) as folder:
+        return train_in(folder, config, dataset, resume, progress)
+
+
+def train_in(folder: Path, config: Config, dataset: Dataset, resume: bool = False,
+             progress: Progress | None = None) -> TrainResult:
+    """``train`` in a folder that the caller has claimed; what another network left in it goes."""
+    state, identity = start(config, dataset), identify(config, dataset)
+    checkpoint, metrics = folder / runfolder.CHECKPOINT, folder / runfolder.METRICS
     if resume and checkpoint.exists():
-        _restore(state, checkpoint, config)
-    write_text(run_dir / "config.toml", dump_config(config))
-    metrics = run_dir / "metrics.jsonl"
-    write_text(metrics, "".join(as_line(m) for m in state.history))
+        _restore(state, checkpoint, identity, config)
+    if not (len(state.history) == config.training.epochs or exhausted(state.history, config.training.patience)):
+        runfolder.clear(folder, runfolder.MADE_OF_NET)
+        runfolder.clear(folder, set(runfolder.TRAINED) - ({runfolder.CHECKPOINT} if state.history else set()))
+    write_text(folder / runfolder.CONFIG, identity.config)
+    write_text(metrics, "".join(as_line(m, identity.run) for m in state.history))
     with Bar(config, progress) as report:
         for epoch in range(len(state.history), config.training.epochs):
             if exhausted(state.history, config.training.patience):
                 break
             state.history.append(run_epoch(config, dataset, state, epoch))
             extra = {"stream": state.stream, "extremes": state.log.extremes, "steps": state.log.steps}
-            save_checkpoint(checkpoint, state.model, extra, _about(config, state))
+            save_checkpoint(checkpoint, state.model, extra, _about(identity, state))
             with open(metrics, "a", encoding="utf-8") as log:
-                log.write(as_line(state.history[-1]))
+                log.write(as_line(state.history[-1], identity.run))
             report(state.history[-1], config.training.epochs)
-    net = freeze(state.model, dataset.class_labels, _provenance(config, dataset, state))
-    write_text(run_dir / "budget.json", state.log.as_json(config, state.model.connections.partition))
-    netfile.save(net, run_dir / "net.safetensors")
+    net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state))
+    write_text(folder / runfolder.BUDGET,
+               state.log.as_json(config, state.model.connections.partition, identity.run))
+    netfile.save(net, folder / runfolder.NET)
+    runfolder.write_record(folder, identity.run)
     return TrainResult(net, integer_accuracy(net, dataset.x_test, dataset.y_test), state.history)
 
 
@@ -168,25 +182,30 @@ def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np
     raise ValueError(f"training diverged in epoch {epoch}{what}; lower training.learning_rate (it was {eta:g} here)")
 
 
-def _about(config: Config, state: TrainState) -> dict[str, Any]:
-    return {"config": dump_config(config), "rng": state.rng.bit_generator.state,
+def _about(identity: Identity, state: TrainState) -> dict[str, Any]:
+    return {**asdict(identity), "run": identity.run, "rng": state.rng.bit_generator.state,
             "history": [asdict(m) for m in state.history]}
 
 
-def _restore(state: TrainState, checkpoint: Path, config: Config) -> None:
-    extra, about = load_checkpoint(checkpoint, state.model)
-    if about["config"] != dump_config(config):
-        raise ValueError(f"{checkpoint}: belongs to another configuration than the one given; resume with the run's "
-                         "own config.toml, or train into another folder")
+def _restore(state: TrainState, checkpoint: Path, identity: Identity, config: Config) -> None:
+    read = load_checkpoint(checkpoint)
+    about, extra = read.about, read.extra
+    begun = Identity(about["config"], about["data"], about["version"])
+    try:
+        check_same(begun, identity, len(about["history"]), config.training.dense)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}; go on as the run was begun, or train into another folder") from None
+    read.fill(state.model)
     state.rng.bit_generator.state = about["rng"]
     state.stream = extra["stream"]
     state.log = BudgetLog(extra["extremes"], extra["steps"])
     state.history = [EpochMetrics(**entry) for entry in about["history"]]
 
 
-def _provenance(config: Config, dataset: Dataset, state: TrainState) -> dict[str, str]:
-    return {"data": config.data.name, "method": config.training.method, "seed": str(config.training.seed),
-            "epochs": str(len(state.history)), "trained_with": f"deepr-hw {__version__}",
-            "steps": str(state.log.steps[0]), "active_min": str(min(m.active_min for m in state.history)),
+def _provenance(config: Config, identity: Identity, state: TrainState) -> dict[str, str]:
+    return {"run": identity.run, "data": config.data.name, "method": config.training.method,
+            "seed": str(config.training.seed), "epochs": str(len(state.history)),
+            "trained_with": f"deepr-hw {identity.version}", "steps": str(state.log.steps[0]),
+            "active_min": str(min(m.active_min for m in state.history)),
             "active_max": str(max(m.active_max for m in state.history)),
             "budget": explain(config.budget, state.model.sizes, config.network.bias)}

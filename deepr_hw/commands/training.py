@@ -6,19 +6,26 @@ from typing import Any
 from rich.table import Table
 
 from .. import data
-from ..config import load_config
+from ..config import Config, load_config
 from ..console import CONSOLE
 from ..files import make_folder, write_bytes
+from ..runfolder import claim, locked
 from . import Outcome
 
 
 def train(args: Namespace) -> Outcome:
     """``deepr-hw train``."""
-    from ..train import train as train_network
-
     config = load_config(config_name(args), args.overrides)
-    make_folder(args.out)
-    result = train_network(config, data.load(config.data.name), args.out, resume=args.resume)
+    dataset = data.load(config.data.name)
+    with claim(args.out, args.resume, args.force):
+        return train_claimed(args, config, dataset)
+
+
+def train_claimed(args: Namespace, config: Config, dataset: data.Dataset) -> Outcome:
+    """Train in the folder that ``args`` name, which has been claimed."""
+    from ..train import train_in
+
+    result = train_in(args.out, config, dataset, args.resume)
     CONSOLE.print(f"{args.out / 'net.safetensors'}: K = {result.net.n_connections} connections, "
                    f"integer test accuracy {100 * result.test_accuracy:.2f} %")
     return {"n_connections": result.net.n_connections, "test_accuracy": result.test_accuracy}, True
@@ -40,7 +47,8 @@ def compare(args: Namespace) -> Outcome:
         outcome = row["error"] or f"{100 * row['test_accuracy']:.2f} %" + ("" if ran else " (was there)")
         CONSOLE.print(f"{cell.name}: {outcome}, {n_left} to go", markup=False)
 
-    rows = sweep.run_grid(cells, args.out, args.jobs, args.backend, args.address, show)
+    with locked(make_folder(args.out)):
+        rows = sweep.run_grid(cells, args.out, args.jobs, args.backend, args.address, show)
     summary = compare_figure.summarize(rows)
     write_bytes(args.out / "compare.png", compare_figure.draw(summary, f"{dataset.name}: {len(rows)} trainings"))
     table = Table("method", "K", "connectivity", "seeds", "test accuracy")
