@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 
 from .arguments import make_parser
 
@@ -15,7 +16,9 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     try:
         module, function = args.body.split(":")
-        result, passed = getattr(importlib.import_module(f"deepr_hw.commands.{module}"), function)(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            result, passed = getattr(importlib.import_module(f"deepr_hw.commands.{module}"), function)(args)
         if args.json:
             from .files import write_text
 
@@ -30,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"deepr-hw: {_one_line(error)}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _warn(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning in one line, without the place in the sources."""
+    print(f"deepr-hw: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ Whoever has an hls4ml model with many zeros asks for the swap in hls4ml's own co
     model = hls4ml.converters.convert_from_...(..., hls_config=config, backend="Vitis")
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ SOURCES = {"Vitis": "nnet_sparse_dense.h", "Vivado": "nnet_sparse_dense.h", "Qua
 """Backend -> its C++ beside this file."""
 BACKENDS = tuple(SOURCES)
 SWAP_PASS = "dense_to_sparse"
+MAX_UNROLLED = 4096
+"""Multipliers side by side that HLS compilers still unroll and partition arrays for, roughly (hls4ml#1168)."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def make_layout(out_idx: np.ndarray, reuse_factor: int) -> Layout:
 
 def _index_type(n: int) -> IntegerPrecisionType:
     """Narrowest unsigned type for 0..n-1 (1 bit for a single value: C++ has no type without bits)."""
-    return IntegerPrecisionType(width=max(1, (n - 1).bit_length()), signed=False)
+    return IntegerPrecisionType(width=max(1, int(n - 1).bit_length()), signed=False)
 
 
 class SparseDense(Layer):
@@ -92,12 +95,17 @@ class SparseDense(Layer):
     ]
 
     def initialize(self) -> None:
-        """Lay the connections out for the configured reuse factor and make the arrays."""
+        """Lay the connections out for the configured reuse factor and make the arrays; warns of more multipliers than
+        compilers unroll."""
         self.add_output_variable([*self.get_input_variable().shape[:-1], self.attributes["n_out"]])
         layout = make_layout(self.attributes["out_idx_data"], self.model.config.get_reuse_factor(self))
         for name, value in (("n_connections", layout.out_idx.size), ("n_multipliers", layout.n_multipliers),
                             ("n_steps", layout.n_steps), ("window", layout.window)):
             self.set_attr(name, int(value))
+        if layout.n_multipliers > MAX_UNROLLED:
+            warnings.warn(f"layer {self.name}: {layout.n_multipliers} multipliers side by side; HLS compilers give up "
+                          f"unrolling at about {MAX_UNROLLED}, so set its reuse factor to at least "
+                          f"{-(-layout.out_idx.size // MAX_UNROLLED)}", stacklevel=2)
         self.add_weights_variable("weight", "w{index}")
         for name, data, n in (("in_idx", np.asarray(self.attributes["in_idx_data"]), self.attributes["n_in"]),
                               ("out_idx", layout.out_idx, layout.window),
@@ -214,8 +222,12 @@ class DenseToSparse(OptimizerPass):
         return limit is not None and plain and np.count_nonzero(weight.data) < limit * weight.data.size
 
     def transform(self, model: Any, node: Layer) -> bool:
-        """Put the sparse layer in the place of ``node``."""
+        """Put the sparse layer in the place of ``node``.
+
+        Raises ``ValueError`` for weights that aren't (n_in, n_out).
+        """
         weight, bias = node.get_weights("weight"), node.get_weights("bias")
+        _check_orientation(node, weight.data.shape)
         out_idx, in_idx = np.nonzero(np.asarray(weight.data).T)
         attributes = {"n_in": node.get_attr("n_in"), "n_out": node.get_attr("n_out"), "bias_data": bias.data}
         if out_idx.size:
@@ -227,6 +239,18 @@ class DenseToSparse(OptimizerPass):
         kind = SparseDense if out_idx.size else BiasDense
         model.replace_node(node, model.make_node(kind, node.name, attributes, [*node.inputs], [*node.outputs]))
         return True
+
+
+def _check_orientation(node: Layer, shape: tuple[int, ...]) -> None:
+    """Raises ``ValueError`` unless ``shape`` is (n_in, n_out). A square one doesn't show it: there it counts whether
+    hls4ml, told that the model is PyTorch's (only then its configuration has the key), has turned the weights."""
+    wanted = node.get_attr("n_in"), node.get_attr("n_out")
+    conversion = node.model.config.config["HLSConfig"].get("Model", {}).get("ChannelsLastConversion")
+    turned = conversion is None or getattr(node, "channels_last_converted", False)
+    if tuple(shape) != wanted or (wanted[0] == wanted[1] and not turned):
+        found = f"weights of shape {tuple(shape)}" if tuple(shape) != wanted else "square weights, not turned by hls4ml"
+        raise ValueError(f"layer {node.name}: {found}, must be (n_in, n_out) = {tuple(map(int, wanted))}; a PyTorch "
+                         "model needs channels_last_conversion='full' or 'internal' in config_from_pytorch_model")
 
 
 def _setting(node: Layer, key: str) -> Any:

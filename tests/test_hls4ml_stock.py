@@ -1,7 +1,12 @@
 """Unmodified hls4ml, fed with our QONNX file, gives the same bits under every strategy."""
 
+import re
+from importlib.metadata import requires
+from pathlib import Path
+
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from deepr_hw import reference
 from deepr_hw.export import hls4ml_stock
@@ -30,3 +35,10 @@ def test_needs_the_mend_for_distributed_arithmetic(tmp_path, monkeypatch):
     monkeypatch.setattr(hls4ml_stock.hls4ml_tensor_names.NameTensorsAfterLayers, "transform", lambda self, model: False)
     with pytest.raises(AssertionError, match="which is not in the model"):
         hls4ml_stock.build_graph(random_net(4, max_width=8), tmp_path, "distributed_arithmetic")
+
+
+def test_da4ml_is_a_version_that_hls4ml_accepts():
+    wanted = [Requirement(line) for line in requires("hls4ml") if line.startswith("da4ml<") or "da4ml>" in line]
+    pinned = re.search("^da4ml==(.+)$", (Path(__file__).parent.parent / "constraints.txt").read_text(), re.M)[1]
+    assert wanted
+    assert all(requirement.specifier.contains(pinned) for requirement in wanted)

@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hls4ml.backends import get_backend
+from hls4ml.converters import convert_from_onnx_model
 from hls4ml.model.graph import ModelGraph
+from hls4ml.utils import config_from_onnx_model
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.gemm_to_matmul import GemmToMatMul
+from qonnx.util.cleanup import cleanup_model
 
-from deepr_hw.export import hls4ml_sparse
-from deepr_hw.export.hls4ml_arrays import read_layers
+from deepr_hw import cli, netfile
+from deepr_hw.export import hls4ml_project, hls4ml_sparse
+from deepr_hw.export.hls4ml_arrays import count_connections, read_layers
 from deepr_hw.export.hls4ml_compile import predict
+from deepr_hw.export.onnx_import import import_model, original_outputs
+from deepr_hw.fixed import PIXEL, Format
+from deepr_hw.ir import Budget, IntNet, SparseLinear
 
 SIZES = (24, 16, 12, 5)
 
@@ -68,6 +77,90 @@ def test_layers_are_chosen_by_name(tmp_path):
     graph.config.config["HLSConfig"]["LayerName"] = {"dense_0": {"SparseBelow": 0.05}, "dense_1": {}}
     assert hls4ml_sparse._setting(node, "SparseBelow") == 0.05
     assert hls4ml_sparse._setting(graph.graph["dense_1"], "SparseBelow") == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:The GemmToMatMul transformation only offers")
+def test_a_model_of_brevitas(tmp_path):
+    """The documented path: Brevitas -> QONNX -> hls4ml -> the swap, and every output is the original's."""
+    path = Path(__file__).parent / "models" / "brevitas_power_of_two_qonnx.onnx"
+    hls4ml_sparse.install()
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = cleanup_model(cleanup_model(ModelWrapper(str(path))).transform(GemmToMatMul()))
+        config = config_from_onnx_model(model, granularity="name", backend="Vitis", default_precision="fixed<32,16>")
+        config["Model"]["SparseBelow"] = 0.5
+        graph = convert_from_onnx_model(model, output_dir=str(tmp_path), project_name="theirs", backend="Vitis",
+                                        hls_config=config)
+        graph.write()
+    assert [layer.class_name for layer in graph.get_layers() if "Dense" in layer.class_name] == ["SparseDense"] * 2
+    assert count_connections(tmp_path) == 711
+    imported = import_model(path)
+    x = np.random.default_rng(2).integers(0, 256, (200, 64)) * imported.x_unit  # on the grid of the input's quantizer
+    expected = original_outputs(path, x)
+    assert len(np.unique(expected, axis=0)) == 200
+    np.testing.assert_array_equal(predict(tmp_path, "theirs", x, 10), expected)
+
+
+def pytorch_like(out_dir, shape, n_in, n_out, conversion):
+    """One Dense layer with weights of ``shape``, under the key that hls4ml's PyTorch front end puts into its config."""
+    rng = np.random.default_rng(1)
+    layers = [{"class_name": "InputLayer", "name": "x", "input_shape": [n_in]},
+              {"class_name": "Dense", "name": "fc", "n_in": n_in, "n_out": n_out, "bias_data": np.zeros(n_out),
+               "weight_data": rng.integers(-3, 4, shape) * (rng.random(shape) < 0.3)}]
+    model = {"Precision": {"default": "fixed<24,16>"}, "ReuseFactor": 1, "Strategy": "Latency", "SparseBelow": 0.8}
+    if conversion is not None:
+        model |= {"ChannelsLastConversion": conversion, "TransposeOutputs": False}
+    config = get_backend("Vitis").create_initial_config() | {
+        "Backend": "Vitis", "ProjectName": "theirs", "OutputDir": str(out_dir), "HLSConfig": {"Model": model}}
+    hls4ml_sparse.install()
+    with contextlib.redirect_stdout(io.StringIO()):
+        graph = ModelGraph.from_layer_list(config, layers)
+        graph.write()
+    return np.asarray(layers[1]["weight_data"])
+
+
+@pytest.mark.parametrize(("shape", "sizes", "conversion"), [
+    ((6, 9), (6, 9), None), ((6, 6), (6, 6), None),
+    ((9, 6), (6, 9), "full"), ((6, 6), (6, 6), "full"), ((6, 6), (6, 6), "internal"), ((6, 9), (6, 9), "off"),
+])
+def test_weights_reach_their_places(shape, sizes, conversion, tmp_path):
+    weight = pytorch_like(tmp_path, shape, *sizes, conversion)
+    matrix = weight.T if conversion in ("full", "internal") else weight
+    x = np.random.default_rng(4).integers(-50, 50, (40, sizes[0])).astype(float)
+    np.testing.assert_array_equal(predict(tmp_path, "theirs", x, sizes[1]), x @ matrix)
+
+
+@pytest.mark.parametrize(("shape", "sizes", "conversion", "found"), [
+    ((9, 6), (6, 9), "off", r"weights of shape \(9, 6\), must be \(n_in, n_out\) = \(6, 9\)"),
+    ((9, 6), (6, 9), None, r"weights of shape \(9, 6\), must be \(n_in, n_out\) = \(6, 9\)"),
+    ((6, 6), (6, 6), "off", r"square weights, not turned by hls4ml, must be \(n_in, n_out\) = \(6, 6\)"),
+])
+def test_refuses_transposed_weights(shape, sizes, conversion, found, tmp_path):
+    with pytest.raises(ValueError, match=f"layer fc: {found}; a PyTorch model needs channels_last_conversion='full'"):
+        pytorch_like(tmp_path, shape, *sizes, conversion)
+
+
+def wide_net(n: int) -> IntNet:
+    """One layer of ``n`` connections."""
+    index = np.arange(n)
+    layer = SparseLinear(n, 2, index, 2 * index // n, index % 7, None, PIXEL, Format(8, True, 6), None)
+    return IntNet((layer,), Budget("global", (n,)))
+
+
+@pytest.mark.parametrize(("n", "reuse_factor", "wanted"), [
+    (4096, 1, None), (4097, 1, 2), (4097, 2, None), (20_000, 4, 5), (20_000, 5, None)])
+def test_warns_of_more_multipliers_than_compilers_unroll(n, reuse_factor, wanted, tmp_path):
+    with contextlib.nullcontext() if wanted is None else pytest.warns(UserWarning, match=(
+            f"layer fc1: {-(-n // reuse_factor)} multipliers .* reuse factor to at least {wanted}$")):
+        hls4ml_project.build_graph(wide_net(n), tmp_path, reuse_factor=reuse_factor)
+
+
+@pytest.mark.filterwarnings("default:layer fc1")
+def test_the_command_line_warns_in_one_line(tmp_path, capsys):
+    netfile.save(wide_net(4097), tmp_path / "net.safetensors")
+    assert cli.main(["export", "hls4ml", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "hls")]) == 0
+    assert capsys.readouterr().err == (
+        "deepr-hw: warning: layer fc1: 4097 multipliers side by side; HLS compilers give up unrolling at about 4096, "
+        "so set its reuse factor to at least 2\n")
 
 
 def test_the_plug_in_stands_alone(tmp_path):
