@@ -84,7 +84,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_verification(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engines", metavar="LIST", default="onnx,onnx-unoptimized,hls4ml,verilator,icarus",
+    parser.add_argument("--engines", metavar="LIST", default="onnx,onnx-unoptimized,onnx-codes,hls4ml,verilator,icarus",
                         help="comma-separated, each NAME or NAME:SAMPLES; all is every one (default: %(default)s)")
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")
@@ -242,6 +242,6 @@ def _add_import(commands: _Commands) -> None:
     parser.add_argument("--out", metavar="NET", type=Path, required=True, help="the IntNet file to write")
     parser.add_argument("--data", metavar="NAME", help="calibrates a float model on the training samples and measures "
                         "agreement with the original on the test samples")
-    parser.add_argument("--unit", metavar="X", type=float, help="input value of the original per code of the data, "
-                        "e.g. 1/255 = 0.00392... for pixels scaled to 0..1 (default: the data's own scale)")
+    parser.add_argument("--unit", metavar="X", type=float, help="input value of the original per value of the "
+                        "data, e.g. 0.00392157 for bytes scaled to 0..1 (default: that for bytes, else 1)")
     _add_json(parser)

@@ -207,7 +207,7 @@ def _rtl(run: Path, net: IntNet, simulator: str) -> list[Evidence]:
         from .sim import engine
         from .verify import random_samples
 
-        x = random_samples(net, 3)
+        x = random_samples(net, 3).codes
         try:
             with tempfile.TemporaryDirectory() as workdir:
                 played = engine.play(_read_image(folder, net), x, Path(workdir), simulator)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .scaling import SCALES
+
 SHIPPED = Path(__file__).parent / "configs"
 DENSE_METHODS = ("magnitude", "gradual", "l1", "soft_deep_r")
 METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
@@ -39,14 +41,17 @@ def _require(ok: bool, key: str, value: object, rule: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """``[data]``: what ``deepr_hw.data.load`` takes, and how many training samples are held out for validation."""
+    """``[data]``: what ``deepr_hw.data.load`` takes, how many training samples are held out for validation, and how
+    values become codes (``scaling.py``)."""
 
     name: str = "digits"
     validation: int = 0
+    scale: str = "auto"
 
     def __post_init__(self) -> None:
         _require(self.name != "", "data.name", self.name, "names a data set or a path")
         _require(self.validation >= 0, "data.validation", self.validation, "counts samples, so it can't be negative")
+        _require(self.scale in SCALES, "data.scale", self.scale, f"expected one of {', '.join(SCALES)}")
 
 
 @dataclass(frozen=True)

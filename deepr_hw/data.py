@@ -1,6 +1,7 @@
-"""Data sets as integer codes: MNIST, scikit-learn's digits, folders of IDX files, ``.npz`` archives.
+"""Data sets: MNIST, scikit-learn's digits, folders of IDX files, ``.npz`` archives.
 
-Everything is checked here once, so that training and verification may rely on it.
+Values stay as they come; everything is checked here once, so that training and verification may rely on it.
+``encoded`` turns them into the codes that a network takes.
 """
 
 import gzip
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .affine import Affine, encode
 from .files import make_folder, write_bytes
-from .fixed import PIXEL, Format, quantize
+from .fixed import Format
+from .scaling import fit_input
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
 MNIST_SHA256 = {  # of the uncompressed files
@@ -30,9 +33,9 @@ _ROLES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples as codes.
+    """Samples as they came.
 
-    x_train, x_test : (n, n_in) codes in ``x_format`` (its dtype)
+    x_train, x_test : (n, n_in) values, any real type
     y_train, y_test : (n,) int64, 0..n_classes-1
     sample_shape    : shape of one sample before it was flattened, e.g. (28, 28)
     class_labels    : a name per class
@@ -43,7 +46,6 @@ class Dataset:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
-    x_format: Format
     sample_shape: tuple[int, ...]
     class_labels: tuple[str, ...]
 
@@ -56,6 +58,23 @@ class Dataset:
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.class_labels)
+
+
+@dataclass(frozen=True, eq=False)
+class CodedDataset(Dataset):
+    """Samples as codes: ``x_train`` and ``x_test`` are (n, n_in) codes in ``x_format`` (its dtype), made by
+    ``input_map`` from the values."""
+
+    x_format: Format
+    input_map: Affine
+
+
+def encoded(dataset: Dataset, scale: str = "auto", n_fit: int | None = None) -> CodedDataset:
+    """``dataset`` as codes; their unit is found on the first ``n_fit`` training samples (None: all), by ``scaling``."""
+    input_map, x_format = fit_input(dataset.x_train[:n_fit], dataset.sample_shape, scale)
+    x_train, x_test = (encode(x, input_map, x_format) for x in (dataset.x_train, dataset.x_test))
+    return CodedDataset(dataset.name, x_train, dataset.y_train, x_test, dataset.y_test, dataset.sample_shape,
+                        dataset.class_labels, x_format, input_map)
 
 
 def load(source: str) -> Dataset:
@@ -90,15 +109,13 @@ def mnist_at_hand() -> bool:
 
 
 def load_digits() -> Dataset:
-    """scikit-learn's 8 x 8 digits, always at hand: 1,437 training and 360 test samples, the same at every call.
-
-    The 17 grey levels 0..16 become the codes 0, 15, .. 240, so the input is exact.
-    """
+    """scikit-learn's 8 x 8 digits of grey levels 0..16, always at hand: 1,437 training and 360 test samples, always the
+    same."""
     from sklearn.datasets import load_digits as sklearn_digits
 
     x, y = sklearn_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
-    x, y, n_test = (x * 15).astype(np.uint8)[order], y[order], 360
+    x, y, n_test = x.astype(np.uint8)[order], y[order], 360
     return make_dataset("digits", x[n_test:].reshape(-1, 8, 8), y[n_test:], x[:n_test].reshape(-1, 8, 8), y[:n_test])
 
 
@@ -188,11 +205,7 @@ def load_npz(path: Path) -> Dataset:
 
 def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray,
                  class_labels: np.ndarray | None = None) -> Dataset:
-    """Checked ``Dataset``. uint8 samples are codes of ``PIXEL``; real ones are quantized to 8 bits, in [0, 1] as
-    ``PIXEL``, else signed with the power-of-two scale that just holds the training set.
-
-    Raises ``ValueError`` naming the array, the place and the value.
-    """
+    """Checked ``Dataset``. Raises ``ValueError`` naming the array, the place and the value."""
     for key, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         _check_samples(f"x_{key}", x)
         _check_labels(f"y_{key}", y, len(x))
@@ -204,11 +217,10 @@ def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np
         if bad.size:
             raise ValueError(f"{key}[{bad[0]}] = {int(y[bad[0]])}: label out of range, the classes are "
                              f"0..{n_classes - 1}")
-    fmt = _input_format(x_train)
-    codes = [(x if x.dtype == np.uint8 else quantize(x, fmt)).reshape(len(x), -1) for x in (x_train, x_test)]
+    values = [x.reshape(len(x), -1) for x in (x_train, x_test)]
     names = range(n_classes) if class_labels is None else class_labels
-    return Dataset(name, codes[0], y_train.astype(np.int64), codes[1], y_test.astype(np.int64), fmt,
-                   x_train.shape[1:], tuple(map(str, names)))
+    return Dataset(name, values[0], y_train.astype(np.int64), values[1], y_test.astype(np.int64), x_train.shape[1:],
+                   tuple(map(str, names)))
 
 
 def _check_samples(key: str, x: np.ndarray) -> None:
@@ -225,12 +237,3 @@ def _check_labels(key: str, y: np.ndarray, n: int) -> None:
     bad = np.flatnonzero(~((y >= 0) & (y == np.floor(y)) & (y < 1 << 16)))
     if bad.size:
         raise ValueError(f"{key}[{bad[0]}] = {y[bad[0]]}: a label is a whole number from 0")
-
-
-def _input_format(x_train: np.ndarray) -> Format:
-    if x_train.dtype == np.uint8 or (x_train.min() >= 0 and x_train.max() <= 1):
-        return PIXEL
-    largest = float(np.abs(x_train).max())
-    signed = bool(x_train.min() < 0)
-    frac = 8 - signed - int(np.frexp(largest)[1])
-    return Format(8, signed, max(-31, min(31, frac)))

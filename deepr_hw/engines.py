@@ -1,13 +1,15 @@
 """What can execute an ``IntNet`` besides the reference, by name.
 
 An engine is a function ``run(net, x, workdir, **options) -> EngineRun`` in the room that knows its tool; it is imported
-only when asked for, so that nobody needs a tool that he doesn't use.
+only when asked for, so that nobody needs a tool that he doesn't use. An encoder is a function ``encode(net, values,
+workdir) -> codes``: what an artefact makes of values in the user's unit.
 """
 
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -62,6 +64,11 @@ ENGINES: dict[str, tuple[str, dict[str, object]]] = {
 QDQ file asks for, to show what it prevents.
 """
 
+ENCODERS = {
+    "onnx-codes": "deepr_hw.export.onnx_integer:encode",
+}
+"""Encoder name -> ``module:function``."""
+
 
 def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -> Callable[..., EngineRun]:
     """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's,
@@ -70,15 +77,25 @@ def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -
     Raises ``ValueError`` for an unknown name, ``RuntimeError`` saying which package is missing.
     """
     if name not in ENGINES:
-        raise ValueError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+        raise ValueError(f"engine {name!r}: expected one of {', '.join((*ENGINES, *ENCODERS))}")
     target, options = ENGINES[name]
-    module, function = target.split(":")
-    try:
-        run = getattr(importlib.import_module(module), function)
-    except ModuleNotFoundError as error:
-        raise RuntimeError(f"engine {name!r} needs the package {error.name!r}, which is not installed") from error
+    run = _fetch(name, target)
+    module = target.split(":")[0]
     if lanes is not None and module.startswith("deepr_hw.sim."):
         options = {**options, "lanes": lanes}
     if waves is not None and module == "deepr_hw.sim.engine":
         options = {**options, "waves": waves}
     return lambda net, x, workdir: run(net, x, workdir, **options)
+
+
+def get_encoder(name: str) -> Callable[..., np.ndarray]:
+    """The function of encoder ``name``: ``encode(net, values, workdir)``. Raises ``RuntimeError`` as ``get_engine``."""
+    return _fetch(name, ENCODERS[name])
+
+
+def _fetch(name: str, target: str) -> Callable[..., Any]:
+    module, function = target.split(":")
+    try:
+        return cast(Callable[..., Any], getattr(importlib.import_module(module), function))
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"engine {name!r} needs the package {error.name!r}, which is not installed") from error

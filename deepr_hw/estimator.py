@@ -13,20 +13,16 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import reference
+from .affine import Affine, encode
 from .budget import positions_per_layer
 from .config import BudgetConfig, Config, config_from
-from .data import Dataset
-from .fixed import quantize
+from .data import CodedDataset
+from .fixed import Format
 from .freeze import freeze
 from .ir import IntNet
-from .quantize import best_format
+from .scaling import fit_input
 from .share import share_per_layer
 from .train import TrainState, run_epoch, start
-
-_RMS = 0.25
-"""Least root mean square of the inputs inside the network; pixels of images, as codes / 256, lie in the same octave."""
-_SCALE_VALUES = 10_000_000
-"""Values that the input scale is found on, at most."""
 
 
 class DeepRClassifier(ClassifierMixin, BaseEstimator):
@@ -34,14 +30,14 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
     (Rival methods that are dense by nature, such as ``method="gradual"``, get there at the end of ``fit`` only.)
 
     What predicts is the integer network that ``to_intnet`` gives, so every target that takes it predicts the same.
-    Inputs become 8-bit codes by one power-of-two scale, learnt from all features together in the first ``fit``: bring
-    features of very different ranges to a common one first (``StandardScaler``).
+    Features become 8-bit codes by an offset and a factor each, learnt in the first ``fit`` and part of that network.
 
     hidden        : widths of the hidden layers
     n_connections : K; more than there are positions means a dense network, with a warning
     budget        : ``"per_layer"`` shares K out in proportion to n_in + n_out and holds each layer's share;
                     ``"global"`` lets connections move between layers; a dictionary gives a configuration's further
                     ``[budget]`` keys, e.g. ``{"lanes": 8}``
+    scale         : how features become codes: ``"auto"``, ``"standard"``, ``"minmax"`` or ``"none"`` (``scaling.py``)
     bias          : whether neurons have a trained bias (one number per neuron, no connection, so not part of K)
     method, optimizer, schedule, label_smoothing : as in ``[training]`` of a configuration
     epochs        : passes over the data in ``fit``; ``partial_fit`` makes one
@@ -52,7 +48,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
     random_state  : int, ``RandomState`` or None
 
     Attributes: ``classes_``, ``n_features_in_``, ``n_connections_`` (held, never more than asked for), ``n_iter_``
-    (epochs trained), ``loss_curve_`` (mean loss of each), ``input_frac_`` (code = rint(x * 2**input_frac_)).
+    (epochs trained), ``loss_curve_`` (mean loss of each).
 
     Source: Bellec, Kappel, Maass, Legenstein, ICLR 2018.
 
@@ -64,15 +60,16 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *,
-                 budget: str | dict[str, Any] = "per_layer", bias: bool = True, method: str = "deep_r",
-                 optimizer: str = "adam", epochs: int = 30, batch_size: int = 32, learning_rate: float = 0.01,
-                 schedule: str = "cosine", decay: float = 0.8, label_smoothing: float = 0.0,
-                 l1: float | str = "auto", idle: float = 20.0, temperature: float = 2.5e-11,
-                 weight_bits: int = 8, activation_bits: int = 8, warm_start: bool = False,
-                 random_state: int | np.random.RandomState | None = None) -> None:
+                 budget: str | dict[str, Any] = "per_layer", scale: str = "auto", bias: bool = True,
+                 method: str = "deep_r", optimizer: str = "adam", epochs: int = 30, batch_size: int = 32,
+                 learning_rate: float = 0.01, schedule: str = "cosine", decay: float = 0.8,
+                 label_smoothing: float = 0.0, l1: float | str = "auto", idle: float = 20.0,
+                 temperature: float = 2.5e-11, weight_bits: int = 8, activation_bits: int = 8,
+                 warm_start: bool = False, random_state: int | np.random.RandomState | None = None) -> None:
         self.hidden = hidden
         self.n_connections = n_connections
         self.budget = budget
+        self.scale = scale
         self.bias = bias
         self.method = method
         self.optimizer = optimizer
@@ -124,14 +121,14 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         return self._train(x, labels, config, first_epoch=len(self.loss_curve_))
 
     def to_intnet(self) -> IntNet:
-        """The frozen integer network; it takes ``encode(X)`` and gives logits in the order of ``classes_``."""
+        """The frozen integer network; it encodes ``X`` and gives logits in the order of ``classes_``."""
         check_is_fitted(self)
         return self.net_
 
     def encode(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
-        """(n, n_features) codes of samples ``X``: ``saturate(rint(X * 2**input_frac_))`` in the network's format."""
+        """(n, n_features) codes of samples ``X``, see ``IntNet.encode``."""
         check_is_fitted(self)
-        return self._codes(validate_data(self, X, reset=False))
+        return self.net_.encode(validate_data(self, X, reset=False))
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
         """The integer logits times ``2**-logit_frac``: (n, n_classes) float64; for two classes (n,), the second's
@@ -156,7 +153,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(f"y has 1 class, {classes.tolist()[0]!r}: a classifier needs at least two")
         self.classes_ = classes
-        self._learn_scale(x)
+        self._unit: tuple[Affine, Format] = fit_input(x, x.shape[1:], self.scale)
         self._seed = int(check_random_state(self.random_state).randint(1 << 31))
         config = self._config(self.epochs)
         self._made_for = (config.network, config.budget)
@@ -165,17 +162,6 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
             warnings.warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and "
                           "is dense", stacklevel=3)
         self.loss_curve_: list[float] = []
-
-    def _learn_scale(self, x: np.ndarray) -> None:
-        """Scale of the codes: the one that distorts ``x`` least. What they stand for inside the network: a root mean
-        square in _RMS..2 * _RMS, so that a learning rate means the same for data of any unit."""
-        some = np.asarray(x[:: 1 + x.size // _SCALE_VALUES], np.float64)
-        exponent = int(np.frexp(np.abs(some).max())[1])
-        best = best_format(np.ldexp(some, -exponent), 8, signed=bool(x.min() < 0))
-        self.input_frac_ = best.frac - exponent
-        self._x_format = dataclasses.replace(best, frac=0)
-        rms = float(np.sqrt(np.mean(self._codes(some).astype(np.float64) ** 2))) or 1.0
-        self._x_format = dataclasses.replace(best, frac=int(np.floor(np.log2(rms / _RMS))))
 
     def _train(self, x: np.ndarray, y: np.ndarray, config: Config, first_epoch: int = 0) -> Self:
         if self._made_for != (config.network, config.budget):
@@ -194,18 +180,14 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = len(self.loss_curve_)
         self.n_connections_ = self._state.model.connections.n_connections
         provenance = {"method": self.method, "seed": str(self._seed)}
-        self.net_ = freeze(self._state.model, tuple(map(str, self.classes_)), provenance)
+        self.net_ = freeze(self._state.model, tuple(map(str, self.classes_)), provenance, self._unit[0])
         return self
 
-    def _dataset(self, x: np.ndarray, labels: np.ndarray) -> Dataset:
-        codes = self._codes(x)
-        return Dataset("fit", codes, labels.astype(np.int64), codes[:0], labels[:0], self._x_format, codes.shape[1:],
-                       tuple(map(str, self.classes_)))
-
-    def _codes(self, x: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):  # what overflows saturates
-            scaled = np.ldexp(np.asarray(x, np.float64), self.input_frac_)
-        return quantize(scaled, dataclasses.replace(self._x_format, frac=0))
+    def _dataset(self, x: np.ndarray, labels: np.ndarray) -> CodedDataset:
+        input_map, x_format = self._unit
+        codes = encode(x, input_map, x_format)
+        return CodedDataset("fit", codes, labels.astype(np.int64), codes[:0], labels[:0], codes.shape[1:],
+                            tuple(map(str, self.classes_)), x_format, input_map)
 
     def _sizes(self) -> tuple[int, ...]:
         return (self.n_features_in_, *self.hidden, len(self.classes_))

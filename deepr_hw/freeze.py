@@ -4,13 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .affine import IDENTITY, Affine
 from .fixed import Format, saturate
 from .ir import Budget, IntNet, SparseLinear
 from .model import Model
 
 
-def freeze(model: Model, class_labels: tuple[str, ...] = (), provenance: Mapping[str, str] | None = None) -> IntNet:
-    """``model`` as integers: same codes, same formats; biases rounded to the accumulator's scale.
+def freeze(model: Model, class_labels: tuple[str, ...] = (), provenance: Mapping[str, str] | None = None,
+           input_map: Affine = IDENTITY) -> IntNet:
+    """``model`` as integers: same codes, same formats; biases rounded to the accumulator's scale. ``input_map`` is the
+    unit of the values that it was trained on.
 
     Raises ``ValueError`` for a network that is not quantized yet.
     """
@@ -35,4 +38,4 @@ def freeze(model: Model, class_labels: tuple[str, ...] = (), provenance: Mapping
                                    x_format, w_format, y_format))
         x_format = y_format or x_format
     budget = Budget(c.partition.kind, tuple(c.partition.limits.tolist()))
-    return IntNet(tuple(layers), budget, tuple(class_labels), dict(provenance or {}))
+    return IntNet(tuple(layers), budget, tuple(class_labels), dict(provenance or {}), input_map)

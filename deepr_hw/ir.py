@@ -11,7 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from .affine import IDENTITY, Affine, encode
 from .fixed import Format, index_dtype, signed_bits
+
+TASKS = ("classification", "regression")
 
 
 def _frozen_array(name: str, values: object, dtype: np.dtype | type, lo: int, hi: int) -> np.ndarray:
@@ -192,8 +195,11 @@ class IntNet:
 
     layers       : each layer's ``y_format`` and ``out_shape`` are the next one's ``x_format`` and ``in_shape``
     budget       : the bound it holds; ``budget.n_connections >= n_connections``
-    class_labels : a name per logit, or empty
+    class_labels : a name per logit, or empty; of a regression a name per output
     provenance   : free text by key: who made it, from which data, with which versions
+    input_map    : from the user's values to natural units, those of ``code * 2**-frac``; see ``encode``
+    task         : ``classification``: the largest logit is the class; ``regression``: the logits are the answer
+    output_map   : of a regression, from natural units of the logits to the user's; see ``decode``
 
     Raises ``ValueError`` naming the layer and the mismatch.
     """
@@ -202,6 +208,9 @@ class IntNet:
     budget: Budget
     class_labels: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    input_map: Affine = IDENTITY
+    task: str = "classification"
+    output_map: Affine = IDENTITY
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -216,6 +225,46 @@ class IntNet:
             raise ValueError(f"n_connections = {self.n_connections} exceeds the budget of {self.budget.n_connections}")
         if self.class_labels and len(self.class_labels) != self.n_out:
             raise ValueError(f"class_labels: {len(self.class_labels)} names for {self.n_out} logits")
+        if self.task not in TASKS:
+            raise ValueError(f"task = {self.task!r}: expected one of {', '.join(TASKS)}")
+        for name, unit, n in (("input_map", self.input_map, self.n_in), ("output_map", self.output_map, self.n_out)):
+            if unit.size not in (1, n):
+                raise ValueError(f"{name}: {unit.size} entries for {n} values; one for each, or one for all")
+        if self.task == "classification" and not self.output_map.is_identity:
+            raise ValueError("output_map: logits of a classification have no unit")
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Codes (n, *in_shape) of the user's ``values`` (n, *in_shape), any real type.
+
+            code = saturate(round_half_even((value - offset) * factor * 2**frac))
+
+        in float32: a subtraction and a multiplication, rounded once each; the scaling by ``2**frac`` is exact.
+
+        Raises ``ValueError`` for a wrong shape and for NaN.
+        """
+        values = np.asarray(values)
+        if values.shape[1:] != self.in_shape:
+            raise ValueError(f"input has shape {values.shape}, the network takes (n, "
+                             f"{', '.join(map(str, self.in_shape))})")
+        return encode(values, self.input_map, self.x_format)
+
+    def values(self, codes: np.ndarray) -> np.ndarray:
+        """Values (n, *in_shape) float32 that ``encode`` turns into ``codes``.
+
+        Raises ``ValueError`` naming the feature for which there is none: its factor is 0, or its offset so large that
+        float32 can't tell its codes apart.
+        """
+        values = self.input_map.inverse(np.ldexp(np.asarray(codes, np.float64), -self.x_format.frac))
+        bad = np.argwhere(self.encode(values) != codes)
+        if bad.size:
+            place = tuple(int(i) for i in bad[0])
+            raise ValueError(f"input {list(place[1:])}: no value has the code {codes[place]} by its offset and factor")
+        return values
+
+    def decode(self, logits: np.ndarray) -> np.ndarray:
+        """Answers (n, n_out) float32 of a regression in the user's unit, from integer ``logits`` (n, n_out):
+        ``(logit * 2**-logit_frac - offset) * factor`` in float32."""
+        return self.output_map(np.ldexp(np.asarray(logits, np.float64), -self.logit_frac))
 
     @property
     def x_format(self) -> Format:
@@ -226,6 +275,11 @@ class IntNet:
     def in_shape(self) -> tuple[int, ...]:
         """Shape of one sample's input codes."""
         return self.layers[0].in_shape
+
+    @property
+    def n_in(self) -> int:
+        """Input codes of a sample."""
+        return int(np.prod(self.in_shape))
 
     @property
     def n_out(self) -> int:

@@ -1,9 +1,11 @@
 """An ``IntNet`` as one ``.safetensors`` file whose size follows the number of connections.
 
 Tensors  ``layers.<i>.in_idx``, ``layers.<i>.out_idx`` (smallest unsigned type), ``layers.<i>.weight`` (int8) and, where
-         there is one, ``layers.<i>.bias`` (int32)
-Metadata one key, ``deepr_hw.intnet``: JSON with schema = 1, layers (kind, sizes, formats), budget, class labels and
-         provenance. One key, because safetensors writes several in an order that changes from call to call.
+         there is one, ``layers.<i>.bias`` (int32); ``input.offset``, ``input.factor`` (float32) where values are not in
+         natural units, the same for ``output``
+Metadata one key, ``deepr_hw.intnet``: JSON with schema = 2, layers (kind, sizes, formats), budget, class labels, task
+         and provenance. One key, because safetensors writes several in an order that changes from call to call.
+         Schema 1, which knew neither units nor tasks, is read too.
 """
 
 import json
@@ -15,12 +17,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from .affine import IDENTITY, Affine
 from .files import write_bytes
 from .fixed import Format
 from .ir import LAYER_KINDS, Budget, IntNet, Layer
 
 KEY = "deepr_hw.intnet"
-SCHEMA = 1
+SCHEMA = 2
 _ARRAYS = ("in_idx", "out_idx", "weight", "bias")
 _FORMATS = ("x_format", "w_format", "y_format")
 
@@ -40,8 +43,11 @@ def to_parts(net: IntNet) -> tuple[str, dict[str, np.ndarray]]:
                 tensors[f"layers.{i}.{name}"] = getattr(layer, name)
         formats = {name: fmt and asdict(fmt) for name in _FORMATS for fmt in [getattr(layer, name)]}
         layers.append({"kind": layer.kind, "n_in": layer.n_in, "n_out": layer.n_out, **formats})
+    for side, unit in (("input", net.input_map), ("output", net.output_map)):
+        if not unit.is_identity:
+            tensors |= {f"{side}.offset": unit.offset, f"{side}.factor": unit.factor}
     about = {"schema": SCHEMA, "layers": layers, "budget": asdict(net.budget), "class_labels": net.class_labels,
-             "provenance": dict(net.provenance)}
+             "task": net.task, "provenance": dict(net.provenance)}
     return json.dumps(about, sort_keys=True), tensors
 
 
@@ -74,9 +80,10 @@ def from_parts(description: str, tensors: dict[str, np.ndarray]) -> IntNet:
         about = json.loads(description)
     except json.JSONDecodeError as error:
         raise ValueError(f"metadata {KEY}: not JSON ({error})") from None
-    if _get(about, "schema", int, "net") != SCHEMA:
-        raise ValueError(f"metadata net.schema = {about['schema']}: this version reads {SCHEMA}")
+    if not 1 <= _get(about, "schema", int, "net") <= SCHEMA:
+        raise ValueError(f"metadata net.schema = {about['schema']}: this version reads 1 to {SCHEMA}")
     layers = [_read_layer(i, entry, tensors) for i, entry in enumerate(_get(about, "layers", list, "net"))]
+    units = {side: _read_unit(side, tensors) for side in ("input", "output")}
     if tensors:
         raise ValueError(f"tensor {min(tensors)}: belongs to no layer")
     budget = _get(about, "budget", dict, "net")
@@ -85,7 +92,22 @@ def from_parts(description: str, tensors: dict[str, np.ndarray]) -> IntNet:
         budget=Budget(_get(budget, "kind", str, "budget"), tuple(_get(budget, "limits", list, "budget"))),
         class_labels=tuple(_get(about, "class_labels", list, "net")),
         provenance=_get(about, "provenance", dict, "net"),
+        input_map=units["input"],
+        task="classification" if about["schema"] == 1 else _get(about, "task", str, "net"),
+        output_map=units["output"],
     )
+
+
+def _read_unit(side: str, tensors: dict[str, np.ndarray]) -> Affine:
+    offset, factor = (tensors.pop(f"{side}.{name}", None) for name in ("offset", "factor"))
+    if offset is None and factor is None:
+        return IDENTITY
+    if offset is None or factor is None:
+        raise ValueError(f"tensor {side}.{'offset' if offset is None else 'factor'}: missing")
+    try:
+        return Affine(offset, factor)
+    except ValueError as error:
+        raise ValueError(f"tensor {side}.{error}") from None
 
 
 def _read_layer(i: int, entry: Any, tensors: dict[str, np.ndarray]) -> Layer:

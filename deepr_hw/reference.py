@@ -68,6 +68,11 @@ def logits(net: IntNet, x: np.ndarray) -> np.ndarray:
     return trace(net, x)[-1].reshape(len(x), net.n_out)
 
 
+def encode(net: IntNet, values: np.ndarray) -> np.ndarray:
+    """Codes (n, *in_shape) of the user's ``values``; see ``IntNet.encode``."""
+    return net.encode(values)
+
+
 def predict(net: IntNet, x: np.ndarray) -> np.ndarray:
     """(n,) class of each sample: the largest logit, ties to the lowest index."""
     return np.argmax(logits(net, x), axis=1)

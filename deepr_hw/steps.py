@@ -7,7 +7,7 @@ import numpy as np
 from .augment import augment
 from .budget import make_partition
 from .config import AUTO, OPTIMIZERS, Config, TrainingConfig
-from .data import Dataset
+from .data import CodedDataset
 from .drawing import Arrays, Groups, as_groups, recount
 from .epoch import Rule, Totals, make_scratch, run_steps
 from .methods import drop_share, rewire_at_random, rewire_by_gradient, theta_min
@@ -72,7 +72,7 @@ def make_prior(t: TrainingConfig, course: Course, epoch: int) -> Prior:
     return Prior(l1, t.idle * per_eta if t.method == "deep_r" else 0.0)
 
 
-def deformed(config: Config, dataset: Dataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def deformed(config: Config, dataset: CodedDataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """``x`` with every image deformed anew. Raises ``ValueError`` for data that are no images of bytes."""
     a, shape = config.augmentation, dataset.sample_shape
     if len(shape) != 2 or x.dtype != np.uint8:

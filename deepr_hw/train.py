@@ -11,7 +11,7 @@ from . import netfile, reference, runfolder
 from .budget import explain, make_partition
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import Config
-from .data import Dataset
+from .data import CodedDataset, Dataset, encoded
 from .epoch import Totals
 from .files import write_text
 from .fixed import MAX_FRAC
@@ -56,10 +56,10 @@ class TrainState:
     images: tuple[int, np.ndarray] | None = None
 
 
-def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
+def train(config: Config, values: Dataset, run_dir: Path, resume: bool = False,
           progress: Progress | None = None, force: bool = False) -> TrainResult:
-    """Train ``config`` on ``dataset``; writes config.toml, metrics.jsonl, checkpoint.safetensors, budget.json (the
-    connections of each group after every step), net.safetensors and run.json, all with the run's id.
+    """Train ``config`` on the data set ``values``; writes config.toml, metrics.jsonl, checkpoint.safetensors,
+    budget.json (the connections of each group after every step), net.safetensors and run.json, all with the run's id.
 
     resume   : go on from the checkpoint in ``run_dir``, if there is one; the result is the same, bit for bit. The
                configuration may ask for more epochs than before; where nothing looks at their number (``schedule =
@@ -72,13 +72,15 @@ def train(config: Config, dataset: Dataset, run_dir: Path, resume: bool = False,
     process is at work in it.
     """
     with runfolder.claim(run_dir, resume, force) as folder:
-        return train_in(folder, config, dataset, resume, progress)
+        return train_in(folder, config, values, resume, progress)
 
 
-def train_in(folder: Path, config: Config, dataset: Dataset, resume: bool = False,
+def train_in(folder: Path, config: Config, values: Dataset, resume: bool = False,
              progress: Progress | None = None) -> TrainResult:
     """``train`` in a folder that the caller has claimed; what another network left in it goes."""
-    state, identity = start(config, dataset), identify(config, dataset)
+    identity = identify(config, values)
+    dataset = encoded(values, config.data.scale, _split(config, values)[0].stop)
+    state = start(config, dataset)
     checkpoint, metrics = folder / runfolder.CHECKPOINT, folder / runfolder.METRICS
     if resume and checkpoint.exists():
         _restore(state, checkpoint, identity, config)
@@ -97,7 +99,8 @@ def train_in(folder: Path, config: Config, dataset: Dataset, resume: bool = Fals
             with open(metrics, "a", encoding="utf-8") as log:
                 log.write(as_line(state.history[-1], identity.run))
             report(state.history[-1], config.training.epochs)
-    net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state))
+    net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state),
+                 dataset.input_map)
     write_text(folder / runfolder.BUDGET,
                state.log.as_json(config, state.model.connections.partition, identity.run))
     netfile.save(net, folder / runfolder.NET)
@@ -116,7 +119,7 @@ def integer_accuracy(net: IntNet, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(reference.predict(net, x.reshape(len(x), *net.in_shape)) == y))
 
 
-def start(config: Config, dataset: Dataset) -> TrainState:
+def start(config: Config, dataset: CodedDataset) -> TrainState:
     """State before the first epoch. Raises ``ValueError`` for a budget or a split that does not fit the data."""
     fit, _ = _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
@@ -137,7 +140,7 @@ def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
     return slice(0, n - n_val), slice(n - n_val, n)
 
 
-def run_epoch(config: Config, dataset: Dataset, state: TrainState, epoch: int) -> EpochMetrics:
+def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: int) -> EpochMetrics:
     """Train epoch number ``epoch`` and measure it. Raises ``ValueError`` when the loss stops being finite."""
     started = time.perf_counter()
     fit, held_out = _split(config, dataset)

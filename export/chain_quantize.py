@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from deepr_hw.affine import Affine
 from deepr_hw.fixed import MAX_FRAC, Format, signed_bits
 from deepr_hw.ir import Budget, IntNet, SparseLinear
 
@@ -64,8 +65,17 @@ def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float
     about = {**(provenance or {}), "input_unit": repr(entry.step), "input_zero": str(x_zero),
              "logit_unit": repr(acc_unit), "import_notes": "; ".join(notes)}
     budget = Budget("per_layer", tuple(layer.n_connections for layer in layers))
-    net = IntNet(tuple(layers), budget, class_labels, about)
-    return Imported(net, entry.step, x_zero, chain.scale, chain.offset, acc_unit, tuple(notes))
+    net = IntNet(tuple(layers), budget, class_labels, about, _input_map(chain, entry.step, x_zero, layers[0].x_format))
+    return Imported(net, acc_unit, tuple(notes))
+
+
+def _input_map(chain: Chain, x_unit: float, x_zero: int, x_format: Format) -> Affine:
+    """From the original's values to codes: ``code = (value * scale + offset) / x_unit + x_zero``."""
+    scale, offset = (np.atleast_1d(np.asarray(a, np.float64)).ravel() for a in (chain.scale, chain.offset))
+    n = max(scale.size, offset.size)
+    before = np.divide(-(offset + x_zero * x_unit), scale, out=np.zeros(n), where=np.broadcast_to(scale != 0, n))
+    factor = np.broadcast_to(scale * x_format.step / x_unit, n)
+    return Affine(before.astype(np.float32), factor.astype(np.float32))
 
 
 def _entry(chain: Chain, seen: list[np.ndarray] | None, x_unit: float | None, notes: list[str]) -> Quantizer:

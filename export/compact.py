@@ -4,6 +4,8 @@
     length       4    bytes of the description, little endian, as every number here
     check        4    CRC-32 of the description
     description  n    zlib of the JSON that the .safetensors file holds: formats, budget, labels, provenance
+    units       12    number of entries of the input's and of the output's unit u32 each (0: natural), CRC-32 of all
+    unit values  .    offsets and factors of the input, then of the output, float32
     then for each layer
     header      20    n_coded u64, n_unary u64, rice u8, dormant u8, weight_bits u8, bias_bits u8
     checks       8    CRC-32 of the header u32, CRC-32 of the streams u32
@@ -14,7 +16,7 @@
 
 Positions ``out_idx * n_in + in_idx`` ascend; a gap is the number of positions passed over. Where more than half of the
 positions are connected the dormant ones are coded (``dormant`` = 1). Streams fill bytes from the lowest bit, padded
-with 0.
+with 0. Version 01 has no units.
 
 Rice's code spends at most (N - K) / 2**rice + K (rice + 1) bits on K of N positions, whatever their pattern: with the
 best ``rice`` at most 0.6 bit per connection above log2(N over K); less than 0.1 where positions are random.
@@ -37,9 +39,12 @@ from deepr_hw.fixed import index_dtype, signed_bits
 from deepr_hw.ir import IntNet, SparseLinear
 from deepr_hw.netfile import from_parts, to_parts
 
-MAGIC = b"DEEPRK01"
+MAGIC = b"DEEPRK02"
+_OLD_MAGIC = b"DEEPRK01"
 _HEADER = struct.Struct("<QQBBBB")
 _CHECKS = struct.Struct("<II")
+_COUNTS = struct.Struct("<II")
+_SIDES = ("input", "output")
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,9 @@ def pack(net: IntNet) -> bytes:
 
     Raises ``ValueError`` naming a layer of a kind that has no such form, or with more than 2**62 positions.
     """
-    about, _ = to_parts(net)
+    about, tensors = to_parts(net)
     description = zlib.compress(about.encode(), 9)
-    parts = [MAGIC, struct.pack("<II", len(description), zlib.crc32(description)), description]
+    parts = [MAGIC, struct.pack("<II", len(description), zlib.crc32(description)), description, *_pack_units(tensors)]
     for i, layer in enumerate(net.layers):
         if not isinstance(layer, SparseLinear):
             raise ValueError(f"layers[{i}]: no compact form for a layer of kind {layer.kind!r}")
@@ -75,6 +80,13 @@ def pack(net: IntNet) -> bytes:
             raise ValueError(f"layers[{i}]: {layer.n_positions} positions, at most 2**62")
         parts += _pack_layer(layer)
     return b"".join(parts)
+
+
+def _pack_units(tensors: dict[str, np.ndarray]) -> list[bytes]:
+    empty = np.zeros(0, np.float32)
+    arrays = [tensors.get(f"{side}.{name}", empty).astype("<f4") for side in _SIDES for name in ("offset", "factor")]
+    counts, values = _COUNTS.pack(arrays[0].size, arrays[2].size), b"".join(array.tobytes() for array in arrays)
+    return [counts, struct.pack("<I", zlib.crc32(counts + values)), values]
 
 
 def _pack_layer(layer: SparseLinear) -> list[bytes]:
@@ -158,20 +170,36 @@ def account(data: bytes) -> list[Section]:
 def _read(data: bytes) -> tuple[IntNet, list[Section]]:
     reader = _Reader(data)
     magic = reader.take("magic", len(MAGIC))
-    if magic != MAGIC:
+    if magic not in (MAGIC, _OLD_MAGIC):
         raise ValueError(f"magic: {magic!r} is not {MAGIC!r}, so this is no compact IntNet of this version")
     length, check = struct.unpack("<II", reader.take("description length and check", 8))
     description = reader.take("description", length)
     if zlib.crc32(description) != check:
         raise ValueError("description: damaged (CRC-32 differs)")
     about = _inflate(description)
-    tensors: dict[str, np.ndarray] = {}
+    tensors = _read_units(reader) if magic == MAGIC else {}
     for i, (n_in, n_out) in enumerate(_sizes(about)):
         for name, values in _read_layer(reader, f"layers[{i}]", n_in, n_out).items():
             tensors[f"layers.{i}.{name}"] = values
     if reader.offset != len(data):
         raise ValueError(f"{len(data) - reader.offset} bytes behind the last section")
     return from_parts(about, tensors), reader.sections
+
+
+def _read_units(reader: _Reader) -> dict[str, np.ndarray]:
+    counts = reader.take("units", _COUNTS.size)
+    (check,) = struct.unpack("<I", reader.take("units check", 4))
+    n_values = dict(zip(_SIDES, _COUNTS.unpack(counts), strict=True))
+    values = reader.take("unit values", 8 * sum(n_values.values()))
+    if zlib.crc32(counts + values) != check:
+        raise ValueError("units: damaged (CRC-32 differs)")
+    tensors: dict[str, np.ndarray] = {}
+    rest = np.frombuffer(values, "<f4")
+    for side, n in n_values.items():
+        if n:
+            tensors |= {f"{side}.offset": rest[:n], f"{side}.factor": rest[n : 2 * n]}
+        rest = rest[2 * n :]
+    return tensors
 
 
 def _inflate(description: bytes) -> str:

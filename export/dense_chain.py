@@ -82,25 +82,17 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """An imported network and how its codes relate to the original's numbers.
+    """An imported network.
 
-    net        : the network
-    x_unit     : original input values per input code; code = clip(round(value * scale + offset) / x_unit) + x_zero)
-    x_zero     : input code of the value 0
+    net        : the network; ``net.encode`` takes the original's input values
     logit_unit : original output per logit code
     notes      : what was changed on the way; empty where nothing was lost
     """
 
     net: IntNet
-    x_unit: float
-    x_zero: int
-    scale: np.ndarray | float
-    offset: np.ndarray | float
     logit_unit: float
     notes: tuple[str, ...] = field(default=())
 
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Input codes of the original's input ``values`` (n, ...): (n, n_in) in the type of ``net.x_format``."""
-        fmt = self.net.x_format
-        scaled = (np.asarray(values, np.float64).reshape(len(values), -1) * self.scale + self.offset) / self.x_unit
-        return np.clip(np.rint(scaled) + self.x_zero, fmt.lo, fmt.hi).astype(fmt.dtype)
+        return self.net.encode(np.asarray(values).reshape(len(values), -1))

@@ -93,6 +93,21 @@ class Graph:
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 
+def natural_input(graph: Graph, net: IntNet) -> str:
+    """Declare the input ``values`` (batch, *in_shape) float32 in the user's unit and append what brings it to natural
+    units: ``(values - offset) * factor``, both left out where they change nothing."""
+    values = graph.input("values", np.float32, net.in_shape)
+    unit = net.input_map
+    if unit.is_identity:
+        return values
+    shape = net.in_shape if unit.size > 1 else ()
+    for op, name, stored, neutral in (("Sub", "offset", unit.offset, 0), ("Mul", "factor", unit.factor, 1)):
+        if (stored != neutral).any():
+            values = graph.node(op, [values, graph.constant(f"input/{name}", stored.reshape(shape), np.float32)],
+                                f"input/{op.lower()}")
+    return values
+
+
 def describe(net: IntNet, flavour: str, licence: str | None = None) -> dict[str, str]:
     """Metadata of every flavour: K, budget, formats, class labels, licence, versions. JSON where it is not plain text.
 

@@ -32,8 +32,8 @@ from deepr_hw.fixed import Format, index_dtype
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import DYNAMIC, Graph, describe
-from .onnx_session import run_model
+from .onnx_graph import DYNAMIC, Graph, describe, natural_input
+from .onnx_session import run_encoder, run_model
 from .onnx_weights import place_weights
 
 MATRIX_INPUTS = 33_025
@@ -51,7 +51,7 @@ def build(net: IntNet, float_input: bool = False, licence: str | None = None,
     """The network as an ONNX model.
 
     Input   ``codes`` (batch, *in_shape) uint8 or int8 as ``net.x_format`` says, or, with ``float_input``, ``values``
-            float32 in natural units (quantized by the graph: nearest code, ties to even, saturated)
+            float32 in the user's unit, which the graph turns into ``input/codes`` (see ``IntNet.encode``)
     Outputs ``logits`` (batch, n_out) int32 in units of 2**-logit_frac, ``class`` (batch,) int64, ties to the lowest
 
     matrix_positions : layers with more positions stay a list of connections at run time too
@@ -76,8 +76,7 @@ def _input(graph: Graph, net: IntNet, float_input: bool) -> str:
     fmt = net.x_format
     if not float_input:
         return graph.input("codes", fmt.dtype, net.in_shape)
-    values = graph.input("values", np.float32, net.in_shape)
-    return _quantize(graph, "input", values, fmt.step, fmt, "input/codes")
+    return _quantize(graph, "input", natural_input(graph, net), fmt.step, fmt, "input/codes")
 
 
 @singledispatch
@@ -185,6 +184,11 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, optimize: bool = True) -> Eng
     ``optimize``, with every graph optimization off."""
     path = Path(str(export(net, workdir)["path"]))
     return EngineRun(run_model(path, x, block(net), None if optimize else "disable")["logits"])
+
+
+def encode(net: IntNet, values: np.ndarray, workdir: Path) -> np.ndarray:
+    """Encoder: the codes that onnxruntime, running the file that takes values, makes of ``values`` (n, *in_shape)."""
+    return run_encoder(build(net, float_input=True), values)
 
 
 def run_evaluator(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
+
+from deepr_hw.affine import as_float32
 
 LEVELS = {
     "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -48,6 +51,14 @@ def run_model(model: Path | bytes, x: np.ndarray, block: int = 4096, level: str 
     feed, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
     parts = [session.run(names, {feed: x[i : i + block]}) for i in range(0, max(1, len(x)), block)]
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
+
+
+def run_encoder(model: onnx.ModelProto, values: np.ndarray, tensor: str = "input/codes") -> np.ndarray:
+    """What ``model`` makes of ``values`` (n, ...), cast to float32, in its inner ``tensor``, here made an output."""
+    inner = onnx.ModelProto()
+    inner.CopyFrom(model)
+    inner.graph.output.append(next(info for info in model.graph.value_info if info.name == tensor))
+    return run_model(inner.SerializeToString(), as_float32(values))[tensor]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from deepr_hw import cli, engines, netfile, reference, verify
 from deepr_hw.engines import EngineRun
 from deepr_hw.fixed import Format
 from deepr_hw.ir import Budget, IntNet, SparseLinear
-from tests.random_nets import random_codes, random_net
+from tests.random_nets import random_net
 from tests.simulators import need
 
 
@@ -71,7 +71,7 @@ def test_verify_passes_and_counts(net_path, tmp_path, monkeypatch):
                      "--json", str(out)]) == 0
     net = random_net(1)
     (row,) = json.loads(out.read_text())["engines"]
-    assert (row["name"], row["samples"], row["logits"], row["mismatches"]) == ("fake", 30, 30 * net.n_out, 0)
+    assert (row["name"], row["samples"], row["compared"], row["mismatches"]) == ("fake", 30, 30 * net.n_out, 0)
     assert row["cycles_per_sample"] == 7.0
 
 
@@ -93,8 +93,21 @@ def test_verify_fails_on_one_wrong_logit_a_lost_sample_or_a_wrong_count(net_path
     out = tmp_path / "v.json"
     assert cli.main(["verify", str(net_path), "--engines", "fake:9", "--json", str(out)]) == 1
     (row,) = json.loads(out.read_text())["engines"]
-    assert row["mismatches"] == (row["logits"] if mismatches is None else mismatches)
+    assert row["mismatches"] == (row["compared"] if mismatches is None else mismatches)
     assert not row["passed"]
+
+
+def test_an_engine_that_refuses_is_a_row_and_the_others_go_on(net_path, tmp_path, monkeypatch, capsys):
+    def refuse(y):
+        raise ValueError("layer0: too wide\nfor this one")
+
+    fake_engine(monkeypatch, refuse)
+    out = tmp_path / "v.json"
+    assert cli.main(["verify", str(net_path), "--engines", "fake:9,onnx:9", "--json", str(out)]) == 1
+    refused, other = json.loads(out.read_text())["engines"]
+    assert (refused["refusal"], refused["passed"]) == ("layer0: too wide for this one", False)
+    assert other["passed"]
+    assert "fake refuses this network: layer0: too wide" in capsys.readouterr().out
 
 
 def test_samples_by_engine(monkeypatch):
@@ -103,7 +116,7 @@ def test_samples_by_engine(monkeypatch):
     assert verify.parse_engines("onnx,icarus:5", 7) == {"onnx": 7, "icarus": 5}
     everything = verify.parse_engines("all,icarus:5", None)
     assert everything["icarus"] == 5
-    assert everything.keys() == {name for name in engines.ENGINES if "wrong" not in name}
+    assert everything.keys() == {name for name in (*engines.ENGINES, *engines.ENCODERS) if "wrong" not in name}
 
 
 @pytest.mark.parametrize(("argv", "message"), [
@@ -142,9 +155,9 @@ def test_usage_errors_exit_with_2(capsys):
 
 def test_verify_compares_what_the_reference_gives():
     net = random_net(2)
-    x = random_codes(net, 5)
-    np.testing.assert_array_equal(verify.random_samples(net, 5), verify.random_samples(net, 5))
-    assert verify.random_samples(net, 5).dtype == x.dtype
+    samples = verify.random_samples(net, 5)
+    np.testing.assert_array_equal(samples.values, verify.random_samples(net, 5).values)
+    np.testing.assert_array_equal(samples.codes, net.encode(samples.values))
 
 
 def test_import_of_arrays_measures_its_agreement(tmp_path, capsys):

@@ -11,8 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 from deepr_hw import data, netfile, reference
+from deepr_hw.affine import IDENTITY
 from deepr_hw.export import onnx_integer, onnx_qdq, qonnx_export
 from deepr_hw.export.onnx_import import agreement, import_model, original_outputs
+from deepr_hw.fixed import PIXEL
 from tests.random_nets import random_codes, random_net
 from tests.test_compact import same
 from tests.test_onnx_integer import mnist_shaped
@@ -36,7 +38,7 @@ def counts(seed: int) -> list[int]:
 def digits():
     """Training and test input in the units of the models in the folder: code / 255."""
     loaded = data.load_digits()
-    return tuple(np.asarray(x, np.float32).reshape(-1, 1, 8, 8) / 255 for x in (loaded.x_train, loaded.x_test))
+    return tuple(np.asarray(15 * x, np.float32).reshape(-1, 1, 8, 8) / 255 for x in (loaded.x_train, loaded.x_test))
 
 
 def saved(model: onnx.ModelProto, tmp_path: Path) -> Path:
@@ -65,7 +67,7 @@ def test_our_own_files_return_as_they_were(form, seed, tmp_path):
 def test_the_integer_flavour_returns_too(seed, tmp_path):
     net = random_net(seed)
     imported = import_model(saved(onnx_integer.build(net), tmp_path))
-    assert (imported.notes, imported.x_unit, imported.logit_unit) == ((), 1.0, 1.0)
+    assert (imported.notes, imported.net.input_map, imported.logit_unit) == ((), IDENTITY, 1.0)
     x = random_codes(net, 16, seed)
     np.testing.assert_array_equal(reference.logits(imported.net, x), reference.logits(net, x))
     assert [layer.n_connections for layer in imported.net.layers] == counts(seed)
@@ -123,10 +125,10 @@ def test_what_others_trained_and_pruned(path, digits, tmp_path):
 
 def test_codes_of_a_data_set_go_in_as_they_are(digits):
     loaded = data.load_digits()
-    codes = np.asarray(loaded.x_test).reshape(360, 64)
+    codes = 15 * loaded.x_test.reshape(360, 64)
     imported = import_model(MODELS / "torch_dynamo.onnx", digits[0], x_unit=1 / 255)
     np.testing.assert_array_equal(imported.codes(digits[1]), codes)
-    assert imported.net.x_format == loaded.x_format
+    assert imported.net.x_format == PIXEL
     accuracy = (reference.predict(imported.net, codes) == loaded.y_test).mean()
     original = (original_outputs(MODELS / "torch_dynamo.onnx", digits[1]).argmax(1) == loaded.y_test).mean()
     assert accuracy >= original - 0.01

@@ -137,9 +137,9 @@ def test_a_shift_moves_and_a_turn_turns():
 
 def test_augmentation_refuses_what_is_no_image():
     config = load_config("digits", ["augmentation.shift=1"])
-    digits = data.load("digits")
+    digits = data.encoded(data.load("digits"))
     assert (deformed(config, digits, digits.x_train, np.random.default_rng(0)) != digits.x_train).any()
-    flat = data.make_dataset("flat", digits.x_train, digits.y_train, digits.x_test, digits.y_test)
+    flat = data.encoded(data.make_dataset("flat", digits.x_train, digits.y_train, digits.x_test, digits.y_test))
     with pytest.raises(ValueError, match="augmentation: needs images"):
         deformed(config, flat, flat.x_train, np.random.default_rng(0))
 

@@ -33,8 +33,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from deepr_hw.affine import IDENTITY
 from deepr_hw.config import config_from
-from deepr_hw.data import Dataset
+from deepr_hw.data import CodedDataset
 from deepr_hw.fixed import Format
 from deepr_hw.steps import Prior, steps_of_an_epoch
 from deepr_hw.train import start
@@ -86,7 +87,7 @@ def records(n, seed, n_in=N_IN, thin=1000, spoil=None, n_connections=K, **rule):
     config = config_from({"budget": {"global": n_connections}, "network": {"hidden": [], "bias": False}, "training": {
         "optimizer": "sgd", "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, "seed": seed, **rule}})
     x = np.ascontiguousarray(X[:, :n_in])
-    state = start(config, Dataset("tiny", x, Y, x, Y, X_FORMAT, (n_in,), ("a", "b")))
+    state = start(config, CodedDataset("tiny", x, Y, x, Y, (n_in,), ("a", "b"), X_FORMAT, IDENTITY))
     if spoil is not None:
         spoil(state.model.connections.partition)
     order, etas = np.tile(np.arange(len(X)), thin), np.full(thin, ETA)

@@ -35,8 +35,8 @@ def test_digits_are_learnt(digits, tmp_path):
     assert [layer.n_connections for layer in result.net.layers] == [600, 300, 100]
     assert all(m.active_min == m.active_max == 1000 for m in result.history)
     assert sum(m.rewired for m in result.history) > 0
-    assert np.mean(reference.predict(netfile.load(tmp_path / "net.safetensors"), digits.x_test) == digits.y_test) \
-        == result.test_accuracy
+    net = netfile.load(tmp_path / "net.safetensors")
+    assert np.mean(reference.predict(net, net.encode(digits.x_test)) == digits.y_test) == result.test_accuracy
 
 
 def test_log_has_one_json_line_per_epoch(digits, tmp_path):
@@ -95,7 +95,7 @@ def test_every_logit_of_mnist_equals_the_reference(tmp_path):
     """Training's own forward pass in evaluation mode, all 10,000 test images."""
     if not data.mnist_at_hand() and not os.environ.get("CI"):
         pytest.skip("MNIST is not at hand and this test does not download")
-    mnist = data.load("mnist")
+    mnist = data.encoded(data.load("mnist"))
     config = load_config("mnist_paper", ["training.epochs=1", "quantization.warmup_epochs=0"])
     state = start(config, mnist)
     run_epoch(config, mnist, state, 0)

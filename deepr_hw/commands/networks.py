@@ -1,6 +1,7 @@
 """``info``, ``verify`` and ``import``."""
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,11 @@ from rich.table import Table
 
 from .. import data, netfile, reference
 from .. import verify as verification
+from ..affine import Affine
 from ..console import CONSOLE
 from ..info import describe
 from ..ir import IntNet
+from ..verify import Samples
 from . import Outcome
 
 _CALIBRATION = 2000
@@ -53,34 +56,42 @@ def verify(args: Namespace) -> Outcome:
 def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     """Compare ``net`` in the engines that ``args`` name, on the data ``source`` or what it was trained on."""
     wanted = verification.parse_engines(args.engines, args.samples)
-    x = _samples(net, source or net.provenance.get("data", "random"), args.samples)
-    table = Table("engine", "samples", "logits", "mismatches", "seconds", "cycles/sample", "MACs/sample",
+    samples = _samples(net, source or net.provenance.get("data", "random"), args.samples)
+    table = Table("engine", "samples", "compared", "mismatches", "seconds", "cycles/sample", "MACs/sample",
                   "utilization")
     comparisons = []
     with CONSOLE.status("verify") as status:
-        compared = verification.verify(net, x, wanted, args.lanes, args.waves,
+        compared = verification.verify(net, samples, wanted, args.lanes, args.waves,
                                        lambda name: status.update(f"verify: {name}"))
         for c in compared:
             comparisons.append(c)
+            if c.refusal is not None:
+                table.add_row(c.name, f"{c.samples:,}", "", "[yellow]refused", f"{c.seconds:.1f}")
+                continue
             colour = "green" if c.passed else "red"
             macs = None if c.n_macs is None else c.n_macs / c.samples
-            table.add_row(c.name, f"{c.samples:,}", f"{c.logits:,}", f"[{colour}]{c.mismatches:,}", f"{c.seconds:.1f}",
+            table.add_row(c.name, f"{c.samples:,}", f"{c.compared:,} {c.what}", f"[{colour}]{c.mismatches:,}",
+                          f"{c.seconds:.1f}",
                           *("" if count is None else f"{count:,.0f}" for count in (c.cycles_per_sample, macs)),
                           "" if c.utilization is None else f"{c.utilization:.3f}")
     CONSOLE.print(table)
-    return verification.as_json(net, comparisons), all(c.passed for c in comparisons)
+    for c in comparisons:
+        if c.refusal is not None:
+            CONSOLE.print(f"{c.name} refuses this network: {c.refusal}", markup=False)
+    named = {item.partition(":")[0].strip() for item in args.engines.split(",")}  # "all" means: all that can
+    passed = all(c.passed or (c.refusal is not None and c.name not in named) for c in comparisons)
+    return verification.as_json(net, comparisons), passed
 
 
-def _samples(net: IntNet, source: str, samples: int | None) -> np.ndarray:
+def _samples(net: IntNet, source: str, samples: int | None) -> Samples:
     if source == "random":
         return verification.random_samples(net, samples or 1000)
     dataset = data.load(source)
-    if dataset.x_format != net.x_format or dataset.n_in != int(np.prod(net.in_shape)):
-        raise ValueError(f"data {source}: samples are {dataset.n_in} codes of {dataset.x_format}, the network takes "
-                         f"{int(np.prod(net.in_shape))} of {net.x_format}")
+    if dataset.n_in != net.n_in:
+        raise ValueError(f"data {source}: samples have {dataset.n_in} values, the network takes {net.n_in}")
     if samples and samples > len(dataset.x_test):
         raise ValueError(f"--samples {samples}: data {source} has {len(dataset.x_test)} test samples")
-    return dataset.x_test.reshape(-1, *net.in_shape)
+    return verification.samples_of(net, dataset.x_test.reshape(-1, *net.in_shape))
 
 
 def import_(args: Namespace) -> Outcome:
@@ -91,20 +102,26 @@ def import_(args: Namespace) -> Outcome:
     unit: float | None = args.unit
     calibration, values = None, np.zeros(0)
     if dataset is not None:
-        unit = unit or dataset.x_format.step
-        calibration = dataset.x_train[:_CALIBRATION].astype(np.float64) * unit
-        values = dataset.x_test.astype(np.float64) * unit
+        unit = unit or (1 / 255 if dataset.x_train.dtype == np.uint8 else None)
+        calibration = dataset.x_train[:_CALIBRATION] * (unit or 1.0)
+        values = dataset.x_test * (unit or 1.0)
     imported = onnx_import.import_model(args.model, calibration, unit)
-    netfile.save(imported.net, args.out)
-    print_info(describe(imported.net, args.out))
+    net = imported.net if unit is None else replace(imported.net, input_map=_per_value(imported.net.input_map, unit))
+    netfile.save(net, args.out)
+    print_info(describe(net, args.out))
     for note in imported.notes:
         CONSOLE.print(f"note: {note}", markup=False)
     result: dict[str, Any] = {"n_connections": imported.net.n_connections, "notes": list(imported.notes)}
     if dataset is not None:
         agreement = onnx_import.agreement(args.model, imported, values)
-        accuracy = float(np.mean(reference.predict(imported.net, dataset.x_test) == dataset.y_test))
+        accuracy = float(np.mean(reference.predict(net, net.encode(dataset.x_test)) == dataset.y_test))
         result |= {"agreement": vars(agreement), "test_accuracy": accuracy}
         CONSOLE.print(f"agreement with the original on {agreement.samples:,} test samples: same class "
                       f"{agreement.same_class:,}, equal logits {agreement.equal_logits:,} of {agreement.logits:,}, "
                       f"error {100 * agreement.rms_error:.2f} % (root mean square); accuracy {100 * accuracy:.2f} %")
     return result, True
+
+
+def _per_value(unit: Affine, factor: float) -> Affine:
+    """``unit`` for values of the data, which the original takes times ``factor``."""
+    return Affine((unit.offset / factor).astype(np.float32), (unit.factor * factor).astype(np.float32))

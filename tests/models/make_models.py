@@ -39,7 +39,7 @@ def prune(model: nn.Module, sparsity: float) -> None:
 
 
 def fit(model: nn.Module, digits: data.Dataset) -> None:
-    x, x_test = (torch.tensor(np.asarray(a, np.float32).reshape(len(a), 64) / 255)
+    x, x_test = (torch.tensor(np.asarray(15 * a, np.float32).reshape(len(a), 64) / 255)
                  for a in (digits.x_train, digits.x_test))
     y, y_test = (torch.tensor(np.asarray(a, np.int64)) for a in (digits.y_train, digits.y_test))
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
