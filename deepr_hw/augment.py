@@ -89,9 +89,11 @@ def _find_row(where, part, y, step_y, x, step_x, middle, rows, grid, elastic, he
             f = position - np.float32(j)
             part[0, i] += rows[0, j] + f * (rows[0, j + 1] - rows[0, j])
             part[1, i] += rows[1, j] + f * (rows[1, j + 1] - rows[1, j])
+    zero, bottom, right = np.float32(0), np.float32(height + 1), np.float32(width + 1)
     for i in range(width):
-        sy = min(max(part[0, i], np.float32(0)), np.float32(height + 1))
-        sx = min(max(part[1, i], np.float32(0)), np.float32(width + 1))
+        sy = part[0, i] if part[0, i] > zero else zero  # NaN becomes 0 too: no place outside of the image is read
+        sx = part[1, i] if part[1, i] > zero else zero
+        sy, sx = min(sy, bottom), min(sx, right)
         top, left = np.uint32(np.int32(sy)), np.uint32(np.int32(sx))
         where[i] = np.uint32(top * np.uint32(width + 3) + left)
         part[0, i] = sy - np.float32(top)

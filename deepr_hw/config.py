@@ -6,7 +6,7 @@ Unknown keys, wrong types and impossible values are refused with the key's name;
 import dataclasses
 import difflib
 import json
-import math
+import sys
 import tomllib
 import types
 import typing
@@ -22,6 +22,8 @@ METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
 INITS = ("fan_in", "n_in")
+DATA_SETS = ("digits", "mnist")
+"""Data that has a name; any other is a path."""
 AUTO = "auto"
 """Value of a key that a rule settles from the data and the budget."""
 DEVICES = {  # memory that can hold connections: bytes, and where the figure comes from
@@ -34,15 +36,67 @@ DEVICES = {  # memory that can hold connections: bytes, and where the figure com
 _AMOUNTS = ("total", "per_layer", "density", "per_output", "bytes", "device")
 
 
+_MOST_LAYERS = 64
+_EPOCHS, _STEPS = 10**6, 10**9
+BOUNDS: dict[str, tuple[float, float]] = {  # smallest and largest value of every number, of each entry of a list
+    "data.validation": (0, 1 << 32),
+    "network.hidden": (1, 1 << 24),
+    "budget.global": (1, 1 << 40), "budget.per_layer": (0, 1 << 40), "budget.density": (0, 1),
+    "budget.per_output": (0, 1 << 32), "budget.bytes": (1, 1 << 48), "budget.lanes": (1, 4096),
+    "budget.tiles": (1, 1 << 24),
+    "training.drop": (0, 1), "training.rewire_every": (1, _STEPS), "training.epochs": (1, _EPOCHS),
+    "training.batch_size": (1, 1 << 16), "training.momentum": (0, 1), "training.beta2": (0, 1),
+    "training.learning_rate": (0, 1e30), "training.decay": (0, 1), "training.warmup": (0, _EPOCHS),
+    "training.l1": (0, 10**6), "training.idle": (0, 10**6), "training.l1_end": (0, 10**6),
+    "training.temperature": (0, 10**6),
+    "training.label_smoothing": (0, 1), "training.patience": (0, _EPOCHS), "training.seed": (0, (1 << 63) - 1),
+    "quantization.weight_bits": (2, 8), "quantization.activation_bits": (2, 8),
+    "quantization.warmup_epochs": (0, _EPOCHS), "quantization.calibrate_epochs": (0, _EPOCHS),
+    "quantization.calibrate_every": (0, _STEPS), "quantization.samples": (1, 1 << 32),
+    "augmentation.shift": (0, 1000), "augmentation.rotation": (0, 180), "augmentation.scale": (0, 1),
+    "augmentation.elastic": (0, 1000), "augmentation.every": (1, _EPOCHS),
+}
+_EXCLUDED = {"training.learning_rate": 0, "training.decay": 0, "training.momentum": 1, "training.beta2": 1,
+             "training.label_smoothing": 1, "training.drop": 1}
+"""An end of the range that is not in it."""
+
+
 def _require(ok: bool, key: str, value: object, rule: str) -> None:
     if not ok:
-        raise ValueError(f"{key} = {value!r}: {rule}")
+        raise ValueError(f"{key} = {_shown(value)}: {rule}")
+
+
+def _shown(value: object) -> str:
+    """``value`` as it is shown in a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integers of more than 4,300 digits
+        return "a number without end"
+    return text if len(text) <= 100 else f"{text[:60]}..."
+
+
+def _require_bounds(section: str, config: Any) -> None:
+    """Raise ``ValueError`` naming the key when a number of ``config`` is outside of ``BOUNDS``."""
+    for f in dataclasses.fields(config):
+        value, key = getattr(config, f.name), f"{section}.{_file_key(f.name)}"
+        entries = value if isinstance(value, tuple) else (value,)
+        if len(entries) > _MOST_LAYERS:
+            raise ValueError(f"{key}: has {len(entries)} entries, at most {_MOST_LAYERS} are offered")
+        for entry in entries:
+            if isinstance(entry, int | float) and not isinstance(entry, bool):
+                (low, high), excluded = BOUNDS[key], _EXCLUDED.get(key)
+                rule = f"lies in {low:,}..{high:,}" + ("" if excluded is None else f", {excluded} excluded")
+                _require(low <= entry <= high and entry != excluded, key,
+                         list(value) if isinstance(value, tuple) else value, rule)
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """``[data]``: what ``deepr_hw.data.load`` takes, how many training samples are held out for validation, and how
-    values become codes (``scaling.py``)."""
+    values become codes (``scaling.py``).
+
+    A path in a file is relative to the present folder or, if nothing is there, to the file's.
+    """
 
     name: str = "digits"
     validation: int = 0
@@ -50,8 +104,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _require(self.name != "", "data.name", self.name, "names a data set or a path")
-        _require(self.validation >= 0, "data.validation", self.validation, "counts samples, so it can't be negative")
         _require(self.scale in SCALES, "data.scale", self.scale, f"expected one of {', '.join(SCALES)}")
+        _require_bounds("data", self)
 
 
 @dataclass(frozen=True)
@@ -68,7 +122,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _require(self.init in INITS, "network.init", self.init, f"expected one of {', '.join(INITS)}")
-        _require(all(n >= 1 for n in self.hidden), "network.hidden", list(self.hidden), "every width is at least 1")
+        _require_bounds("network", self)
 
 
 @dataclass(frozen=True)
@@ -101,12 +155,7 @@ class BudgetConfig:
                               ("per_layer", "per_output"), ("density", "per_output")):
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise ValueError(f"budget.{_file_key(first)} and budget.{second} say the same in two ways: give one")
-        for name, low in (("total", 1), ("per_layer", 0), ("density", 0), ("per_output", 0), ("bytes", 1), ("lanes", 1),
-                          ("tiles", 1)):
-            value = getattr(self, name)
-            for entry in value if isinstance(value, tuple) else () if value is None else (value,):
-                _require(entry >= low, f"budget.{_file_key(name)}", value, f"is at least {low}")
-                _require(name != "density" or entry <= 1, "budget.density", value, "lies in 0..1")
+        _require_bounds("budget", self)
         _require(self.tiles is None or len(self.tiles) == 2, "budget.tiles", self.tiles, "is [inputs, outputs]")
         _require(self.device is None or self.device in DEVICES, "budget.device", self.device,
                  f"expected one of {', '.join(DEVICES)}")
@@ -159,17 +208,9 @@ class TrainingConfig:
         for name, known in (("method", METHODS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             _require(value in known, f"training.{name}", value, f"expected one of {', '.join(known)}")
-        for name in ("epochs", "batch_size", "rewire_every"):
-            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "is at least 1")
-        for name in ("learning_rate", "decay"):
-            _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "is positive")
         _require(not isinstance(self.l1, str) or self.l1 == AUTO, "training.l1", self.l1,
                  f"expected a number or {AUTO}")
-        for name in ("warmup", "temperature", "patience", "seed", "idle", *(() if self.l1 == AUTO else ("l1",))):
-            _require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "can't be negative")
-        _require(self.l1_end is None or self.l1_end >= 0, "training.l1_end", self.l1_end, "can't be negative")
-        for name in ("momentum", "beta2", "label_smoothing", "drop"):
-            _require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "lies in 0..1, 1 excluded")
+        _require_bounds("training", self)
         _require(self.method != "soft_deep_r" or self.optimizer == "sgd", "training.optimizer", self.optimizer,
                  "soft_deep_r is defined for sgd only")
         _require(self.method != "soft_deep_r" or self.l1 != AUTO, "training.l1", self.l1,
@@ -199,11 +240,7 @@ class QuantizationConfig:
     samples: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("weight_bits", "activation_bits"):
-            _require(2 <= getattr(self, name) <= 8, f"quantization.{name}", getattr(self, name), "lies in 2..8")
-        for name in ("warmup_epochs", "calibrate_epochs", "calibrate_every"):
-            _require(getattr(self, name) >= 0, f"quantization.{name}", getattr(self, name), "can't be negative")
-        _require(self.samples >= 1, "quantization.samples", self.samples, "is at least 1")
+        _require_bounds("quantization", self)
 
 
 @dataclass(frozen=True)
@@ -224,9 +261,7 @@ class AugmentationConfig:
     every: int = 1
 
     def __post_init__(self) -> None:
-        _require(self.every >= 1, "augmentation.every", self.every, "is at least 1")
-        for f in dataclasses.fields(self):
-            _require(getattr(self, f.name) >= 0, f"augmentation.{f.name}", getattr(self, f.name), "can't be negative")
+        _require_bounds("augmentation", self)
 
     @property
     def wanted(self) -> bool:
@@ -274,13 +309,25 @@ def load_config(source: str | Path, overrides: typing.Sequence[str] = ()) -> Con
         raise FileNotFoundError(2, f"no such file, and not one of the shipped {shipped}", str(path))
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not TOML ({error})") from None
     if not table:
         raise ValueError(f"{path}: the file is empty")
     for override in overrides:
         _apply(table, override)
-    return config_from(table)
+    return _with_absolute_data(config_from(table), path.parent)
+
+
+def _with_absolute_data(config: Config, folder: Path) -> Config:
+    """``config`` with the absolute path of its data, so that it means the same from every folder: relative to the
+    present one or, if nothing is there, to ``folder``, which the configuration is in."""
+    name = config.data.name
+    if name in DATA_SETS:
+        return config
+    found = [path for path in (Path(name).expanduser(), folder / name) if path.exists()]
+    if not found:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, name=str(found[0].resolve())))
 
 
 def config_from(table: dict[str, Any]) -> Config:
@@ -295,9 +342,10 @@ def _apply(table: dict[str, Any], override: str) -> None:
         raise ValueError(f"override {override!r}: write section.key=value, e.g. training.epochs=3")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     section = table.setdefault(sections[0], {})
+    _require(isinstance(section, dict), sections[0], section, "is a section, not a value")
     if sections[0] == "budget" and key in map(_file_key, _AMOUNTS):  # the new amount replaces what the file says
         for other in map(_file_key, _AMOUNTS):
             section.pop(other, None)
@@ -334,11 +382,11 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         if option in (int, bool, str) and type(value) is option:
             return value
         if option is float and type(value) in (int, float):
-            _require(math.isfinite(value), name, value, "is not finite")
+            _require(abs(value) <= sys.float_info.max, name, value, "is not finite")
             return float(value)
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             return tuple(_convert(entry, typing.get_args(option)[0], name) for entry in value)
-    raise ValueError(f"{name} = {value!r}: expected {_describe(hint)}")
+    raise ValueError(f"{name} = {_shown(value)}: expected {_describe(hint)}")
 
 
 def _describe(hint: Any) -> str:
@@ -356,7 +404,8 @@ def dump_config(config: Config) -> str:
         lines.append(f"[{section.name}]")
         for f in dataclasses.fields(getattr(config, section.name)):
             value = getattr(getattr(config, section.name), f.name)
-            if value is not None:  # JSON's numbers, strings, booleans and lists are TOML's too
-                lines.append(f"{_file_key(f.name)} = {json.dumps(value)}")
+            if value is not None:  # JSON's numbers, booleans and lists are TOML's too, and but for DEL its strings
+                text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+                lines.append(f"{_file_key(f.name)} = {text}")
         lines.append("")
     return "\n".join(lines)

@@ -92,7 +92,7 @@ def test_refuses_the_impossible_with_the_reason(budget, message):
     ({"bytes": 10, "device": "ecp5-25k"}, "the same in two ways"),
     ({"device": "z80"}, "expected one of spinnaker2-core"),
     ({"total": 10, "tiles": (1, 2, 3)}, r"is \[inputs, outputs\]"),
-    ({"total": 10, "lanes": 0}, r"budget\.lanes = 0: is at least 1"),
+    ({"total": 10, "lanes": 0}, r"budget\.lanes = 0: lies in 1"),
 ])
 def test_refuses_what_says_nothing_sound(budget, message):
     with pytest.raises(ValueError, match=message):
