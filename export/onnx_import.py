@@ -10,6 +10,7 @@ It lives beside the exporters because this is the room that knows other people's
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import onnx
 
 from deepr_hw import reference
 
+from . import onnx_exact
 from .chain_quantize import to_intnet
 from .dense_chain import Chain, Dense, Imported
 from .onnx_read import read_chain
@@ -119,7 +121,8 @@ def agreement(path: Path, imported: Imported, values: np.ndarray) -> Agreement:
 
 def original_outputs(path: Path, values: np.ndarray) -> np.ndarray:
     """(n, n_out) float64 outputs of the model in ``path`` as its file defines them: onnxruntime without optimizations
-    (which change quantized models), Quant nodes by their definition; arrays in float64."""
+    (which change quantized models), integer products by ``onnx_exact``, Quant nodes by their definition; arrays in
+    float64."""
     if Path(path).suffix == ".npz":
         return read_arrays(Path(path)).evaluate(values)[-1]
     model = _load(Path(path))
@@ -134,16 +137,25 @@ def original_outputs(path: Path, values: np.ndarray) -> np.ndarray:
     inputs = [info for info in model.graph.input if info.name not in stored]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
-    session = open_session(model.SerializeToString(), "disable")
-    entry = session.get_inputs()[0]
-    shape = [size if isinstance(size, int) else -1 for size in entry.shape]
+    name, run = inputs[0].name, _evaluator(model)
+    kind = inputs[0].type.tensor_type
+    shape = [dim.dim_value or -1 for dim in kind.shape.dim]
     block = shape[0] if shape[0] > 0 else 4096
-    types = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(double)": np.float64}
-    fed = np.asarray(values).astype(types.get(entry.type, np.float32))
+    fed = np.asarray(values).astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     fed = fed.reshape([len(fed), *(shape[1:] if len(shape) > 2 else [-1])])
     parts = []
     for i in range(0, len(fed), block):
         part = fed[i : i + block]
         whole = np.resize(part, (block, *part.shape[1:])) if shape[0] > 0 else part  # a fixed batch is filled up
-        parts.append(session.run(None, {entry.name: whole})[0][: len(part)])
+        parts.append(run({name: whole})[: len(part)])
     return np.concatenate(parts).astype(np.float64)
+
+
+def _evaluator(model: onnx.ModelProto) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """From inputs by name to the first output. onnxruntime's integer kernels saturate on some CPUs whatever the
+    optimization level, so models with integer products are evaluated elsewhere."""
+    if any(node.op_type in onnx_exact.INTEGER_PRODUCTS for node in model.graph.node):
+        evaluator = onnx_exact.open_evaluator(model)
+        return lambda feed: np.asarray(evaluator.run(None, feed)[0])
+    session = open_session(model.SerializeToString(), "disable")
+    return lambda feed: np.asarray(session.run(None, feed)[0])

@@ -167,6 +167,25 @@ def test_onnxruntime_quantizer(form, types, more, name, digits, tmp_path):
     assert any("quantizer of the output left out" in note for note in imported.notes)
 
 
+@pytest.mark.parametrize("op", ["QGemm", "QLinearMatMul", "MatMulInteger"])
+def test_originals_with_integer_products_do_not_saturate(op, tmp_path):
+    """Pairs of uint8 x int8 products beyond 16 bits, which onnxruntime cuts on CPUs without VNNI."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(200, 256, (50, 4)).astype(np.uint8), rng.integers(100, 128, (4, 3)).astype(np.int8)
+    b[:, 1] *= -1
+    constants = {"b": b, "za": np.uint8(3), "zb": np.array([0, 5, -7], np.int8), "one": F(1), "big": F(1024),
+                 "steps": np.array([1, 2, 4], F), "c": np.array([1, -2000, 3], np.int32), "zy": np.int8(-5)}
+    inputs, domain = {"QGemm": ("x one za b steps zb c big zy", "com.microsoft"),
+                      "QLinearMatMul": ("x one za b steps zb big zy", ""), "MatMulInteger": ("x b za zb", "")}[op]
+    model = graph([(op, inputs.split(), "i", {"domain": domain}), ("Cast", ["i"], "y", {"to": TensorProto.FLOAT})],
+                  constants, dtype=TensorProto.UINT8)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    total = (a.astype(int) - 3) @ (b.astype(int) - [0, 5, -7]) + (constants["c"] if op == "QGemm" else 0)
+    scaled = np.clip(np.rint(total * [1, 2, 4] / 1024) - 5, -128, 127)
+    expected = total if op == "MatMulInteger" else scaled
+    np.testing.assert_array_equal(original_outputs(saved(model, tmp_path), a), expected)
+
+
 def test_arrays_in_the_order_of_keras(tmp_path, digits):
     rng = np.random.default_rng(0)
     shapes = (64, 20), (20,), (20, 10), (10,)
