@@ -66,6 +66,8 @@ QDQ file asks for, to show what it prevents.
 
 ENCODERS = {
     "onnx-codes": "deepr_hw.export.onnx_integer:encode",
+    "qdq-codes": "deepr_hw.export.onnx_qdq:encode",
+    "qonnx-codes": "deepr_hw.export.qonnx_export:encode",
 }
 """Encoder name -> ``module:function``."""
 

@@ -114,7 +114,7 @@ def compare(net: IntNet, samples: Samples, name: str, workdir: Path, lanes: int 
 def _mismatches(found: np.ndarray, expected: np.ndarray) -> int:
     if found.shape != expected.shape:  # an engine that lost or invented outputs agrees on none
         return max(expected.size, found.size)
-    return int(np.count_nonzero(found.astype(np.int64) != expected))
+    return int(np.count_nonzero(found.astype(np.float64) != expected))  # exact; an engine's may not be integers
 
 
 def _with_counts(comparison: Comparison, run: EngineRun, net: IntNet) -> Comparison:

@@ -7,6 +7,7 @@ Strategies: ``latency``, ``resource``, ``resource_unrolled`` (C++ with one line 
 import contextlib
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hls4ml.utils import config_from_onnx_model
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.cleanup import cleanup_model
 
+from ..affine import IDENTITY
 from ..engines import EngineRun
 from ..files import make_folder
 from ..ir import IntNet
@@ -35,7 +37,7 @@ STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmeti
 
 def build_graph(net: IntNet, out_dir: Path, strategy: str = "latency", backend: str = "Vitis", reuse_factor: int = 1,
                 io_type: str = "io_parallel") -> Any:
-    """hls4ml's ``ModelGraph`` of the network's QONNX form.
+    """hls4ml's ``ModelGraph`` of the network's QONNX form, its input in natural units.
 
     reuse_factor : hls4ml takes the nearest one that the shape of the layer allows; ``resource_unrolled`` gets at least
                    2 and ``resource`` takes over where a layer has no such factor, ``distributed_arithmetic`` gets 1
@@ -46,7 +48,7 @@ def build_graph(net: IntNet, out_dir: Path, strategy: str = "latency", backend: 
         raise ValueError(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
     x = net.x_format
     with contextlib.redirect_stdout(io.StringIO()):
-        model = cleanup_model(ModelWrapper(qonnx_export.build(net)))
+        model = cleanup_model(ModelWrapper(qonnx_export.build(replace(net, input_map=IDENTITY))))
         exact_input = f"fixed<{x.bits + 1},{x.bits + 1 - x.frac}>"
         config = config_from_onnx_model(model, granularity="name", backend=backend, default_precision=exact_input)
         dense = [name for name in config["LayerName"] if name.startswith("MatMul")]

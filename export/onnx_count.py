@@ -18,6 +18,7 @@ class _Walk:
         self.nodes = list(model.graph.node)
         self.producer = {name: node for node in self.nodes for name in node.output}
         self.stored = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.inputs = {info.name for info in model.graph.input}
 
     def initializer(self, tensor: str, through: tuple[str, ...] = ("Cast",)) -> np.ndarray:
         """The stored array behind ``tensor``, seen through the given one-input operators."""
@@ -67,8 +68,17 @@ def _check_known(walk: _Walk, node: onnx.NodeProto) -> None:
     if node.op_type == "Mul":
         factor = walk.stored.get(node.input[1])
         summed = any(pad.op_type == "Pad" and pad.input[0] == node.output[0] for pad in walk.nodes)
-        if not summed and (factor is None or numpy_helper.to_array(factor).size != 1):
+        single = factor is not None and numpy_helper.to_array(factor).size == 1
+        if not (summed or single or (factor is not None and _scales_the_input(walk, node))):
             raise ValueError(f"node {node.name!r}: scales by more than one number, so it may hide connections")
+
+
+def _scales_the_input(walk: _Walk, node: onnx.NodeProto) -> bool:
+    """Whether ``node`` works on the graph's input, or that minus a constant, and only a quantizer takes the result."""
+    shifted = walk.made_by(node.input[0], "Sub")
+    source = node.input[0] if shifted is None or shifted.input[1] not in walk.stored else shifted.input[0]
+    users = [user.op_type for user in walk.nodes if node.output[0] in user.input]
+    return source in walk.inputs and set(users) <= {"Clip", "QuantizeLinear", "Quant"}
 
 
 def _count_matrix(walk: _Walk, node: onnx.NodeProto) -> int:

@@ -30,13 +30,13 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, flavour: str = "integer",
     flavour         : ``integer`` (always a plain default session) or ``qdq``
     default_session : for ``qdq``, without the option that its metadata names
 
-    Raises ``RuntimeError`` when qemu is missing or the session fails.
+    Raises ``RuntimeError`` when qemu is missing or the session fails, ``ValueError`` for a code that no value has.
     """
     workdir = Path(workdir)
     if flavour == "integer":
         path, values, options = onnx_integer.export(net, workdir)["path"], x, {}
     else:
-        path, values = onnx_qdq.export(net, workdir)["path"], np.ldexp(x.astype(np.float32), -net.x_format.frac)
+        path, values = onnx_qdq.export(net, workdir)["path"], net.values(x)
         options = {} if default_session else onnx_qdq.SESSION_OPTIONS
     logits = run_emulated(Path(str(path)), values, workdir, options)
     return EngineRun(logits if flavour == "integer" else onnx_qdq.to_codes(logits, net.logit_frac))

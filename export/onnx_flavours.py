@@ -32,7 +32,7 @@ def export(net: IntNet, out_dir: Path, flavour: str = "integer", **options: Any)
     """Write ``out_dir/<flavour>.onnx``; returns flavour, path, bytes, connections counted in the written graph and, for
     qdq, the session options under which it is exact.
 
-    options : ``float_input`` (input in natural units instead of codes), ``dense`` (stored matrices instead of
+    options : ``float_input`` (input in the user's unit instead of codes), ``dense`` (stored matrices instead of
               connections), ``licence`` of the network, ``batch`` (a number, or a name for an open one)
 
     Raises ``ValueError`` for an unknown flavour, an option that it doesn't have or a network that it can't hold.

@@ -25,8 +25,8 @@ from deepr_hw.fixed import Format
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import DYNAMIC, Graph, describe
-from .onnx_session import run_model
+from .onnx_graph import DYNAMIC, Graph, describe, natural_input
+from .onnx_session import run_encoder, run_model
 from .onnx_weights import dense_weights, place_weights
 
 SESSION_OPTIONS = {"session.disable_quant_qdq": "1"}
@@ -43,7 +43,8 @@ def build(net: IntNet, float_input: bool = True, dense: bool = False, licence: s
           batch: int | str = DYNAMIC) -> onnx.ModelProto:
     """The network as an ONNX model.
 
-    Input   ``values`` (batch, *in_shape) float32 in natural units, or, without ``float_input``, ``codes`` uint8 / int8
+    Input   ``values`` (batch, *in_shape) float32 in the user's unit, which the graph turns into ``input/codes`` (see
+            ``IntNet.encode``), or, without ``float_input``, ``codes`` uint8 / int8
     Outputs ``logits`` (batch, n_out) float32 in natural units, ``class`` (batch,) int64, ties to the lowest
 
     dense : store matrices instead of connections, for tools that don't fold constants
@@ -55,7 +56,7 @@ def build(net: IntNet, float_input: bool = True, dense: bool = False, licence: s
     graph = Graph("deepr_hw QDQ network", batch)
     fmt = net.x_format
     if float_input:
-        codes = quantize(graph, "input", graph.input("values", np.float32, net.in_shape), fmt, "input/codes")
+        codes = quantize(graph, "input", natural_input(graph, net), fmt, "input/codes")
     else:
         codes = graph.input("codes", fmt.dtype, net.in_shape)
     values = dequantize(graph, "input", codes, fmt.step, fmt.dtype, "input/values")
@@ -150,9 +151,13 @@ def to_codes(values: np.ndarray, frac: int) -> np.ndarray:
 
 def run(net: IntNet, x: np.ndarray, workdir: Path, default_session: bool = False) -> EngineRun:
     """Logits of codes ``x`` (n, *in_shape) from onnxruntime with the options that the file's metadata names, or, to
-    show why they are needed, in the ``default_session``."""
+    show why they are needed, in the ``default_session``. Raises ``ValueError`` for a code that no value has."""
     path = Path(str(export(net, workdir)["path"]))
     about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     options = None if default_session else json.loads(about["session_options"])
-    values = np.ldexp(x.astype(np.float32), -net.x_format.frac)
-    return EngineRun(to_codes(run_model(path, values, options=options)["logits"], net.logit_frac))
+    return EngineRun(to_codes(run_model(path, net.values(x), options=options)["logits"], net.logit_frac))
+
+
+def encode(net: IntNet, values: np.ndarray, workdir: Path) -> np.ndarray:
+    """Encoder: the codes that onnxruntime makes of ``values`` (n, *in_shape) in the exported graph."""
+    return run_encoder(build(net), values, options=SESSION_OPTIONS)

@@ -53,12 +53,13 @@ def run_model(model: Path | bytes, x: np.ndarray, block: int = 4096, level: str 
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
-def run_encoder(model: onnx.ModelProto, values: np.ndarray, tensor: str = "input/codes") -> np.ndarray:
+def run_encoder(model: onnx.ModelProto, values: np.ndarray, tensor: str = "input/codes",
+                options: dict[str, str] | None = None) -> np.ndarray:
     """What ``model`` makes of ``values`` (n, ...), cast to float32, in its inner ``tensor``, here made an output."""
     inner = onnx.ModelProto()
     inner.CopyFrom(model)
     inner.graph.output.append(next(info for info in model.graph.value_info if info.name == tensor))
-    return run_model(inner.SerializeToString(), as_float32(values))[tensor]
+    return run_model(inner.SerializeToString(), as_float32(values), options=options)[tensor]
 
 
 if __name__ == "__main__":

@@ -27,17 +27,17 @@ from deepr_hw.fixed import Format, signed_bits
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import DYNAMIC, OPSET, Graph, describe
+from .onnx_graph import DYNAMIC, OPSET, Graph, describe, natural_input
 from .onnx_qdq import check_float32, to_codes
-from .onnx_session import run_model
+from .onnx_session import run_encoder, run_model
 from .onnx_weights import dense_weights, place_weights
 
 DOMAIN = "qonnx.custom_op.general"
 
 
 def build(net: IntNet, dense: bool = False, batch: int | str = 1, licence: str | None = None) -> onnx.ModelProto:
-    """The network as a QONNX model: input ``values`` (batch, *in_shape) float32 in natural units, output ``logits``
-    (batch, n_out) float32 in natural units.
+    """The network as a QONNX model: input ``values`` (batch, *in_shape) float32 in the user's unit, output ``logits``
+    (batch, n_out) float32 in natural units. The values of the codes are the tensor ``input/values``.
 
     dense : store matrices instead of connections, for tools that don't fold constants
     batch : a number, or a name for an open one (runs in onnxruntime; qonnx's own executor refuses it)
@@ -46,9 +46,7 @@ def build(net: IntNet, dense: bool = False, batch: int | str = 1, licence: str |
     large for a matrix or of a kind that has no such form.
     """
     graph = Graph("deepr_hw QONNX network", batch)
-    x_format = net.x_format
-    values = graph.input("values", np.float32, net.in_shape)
-    values = _quant(graph, "input/quant", values, x_format, "input/values")
+    values = _quant(graph, "input/quant", natural_input(graph, net), net.x_format, "input/values")
     for i, layer in enumerate(net.layers):
         check_float32(layer, f"layer{i}")
         y = "logits" if i == len(net.layers) - 1 else f"layer{i}/values"
@@ -137,20 +135,25 @@ def export(net: IntNet, out_dir: Path, dense: bool = False, licence: str | None 
 
 
 def run(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:
-    """Logits of codes ``x`` (n, *in_shape) from qonnx's own executor, on the exported file after its clean-up."""
+    """Logits of codes ``x`` (n, *in_shape) from qonnx's own executor, on the exported file after its clean-up. Raises
+    ``ValueError`` for a code that no value has."""
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.util.cleanup import cleanup_model
 
     path = str(export(net, workdir)["path"])
     model = cleanup_model(ModelWrapper(path), override_inpsize=len(x))
-    values = np.ldexp(x.astype(np.float32), -net.x_format.frac)
-    (logits,) = execute_onnx(model, {model.graph.input[0].name: values}).values()
+    (logits,) = execute_onnx(model, {model.graph.input[0].name: net.values(x)}).values()
     return EngineRun(to_codes(logits, net.logit_frac))
 
 
 def run_as_functions(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:
-    """Logits of codes ``x`` (n, *in_shape) from plain onnxruntime, by the ``Quant`` function in the file."""
+    """Logits of codes ``x`` (n, *in_shape) from plain onnxruntime, by the ``Quant`` function in the file. Raises
+    ``ValueError`` for a code that no value has."""
     data = build(net, batch=DYNAMIC).SerializeToString()
-    values = np.ldexp(x.astype(np.float32), -net.x_format.frac)
-    return EngineRun(to_codes(run_model(data, values)["logits"], net.logit_frac))
+    return EngineRun(to_codes(run_model(data, net.values(x))["logits"], net.logit_frac))
+
+
+def encode(net: IntNet, values: np.ndarray, workdir: Path) -> np.ndarray:
+    """Encoder: what plain onnxruntime makes of ``values`` (n, *in_shape) in the exported graph, in steps of codes."""
+    return to_codes(run_encoder(build(net, batch=DYNAMIC), values, "input/values"), net.x_format.frac)

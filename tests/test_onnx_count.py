@@ -1,10 +1,14 @@
 """Counting connections by walking the graph: right on every file, and not to be fooled."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from deepr_hw.export import onnx_integer
+from deepr_hw.affine import Affine
+from deepr_hw.export import onnx_integer, onnx_qdq, qonnx_export
 from deepr_hw.export.onnx_count import count_connections
 from tests.random_nets import random_net
 from tests.test_onnx_integer import initializer, mnist_shaped
@@ -58,6 +62,20 @@ def test_count_refuses_where_connections_may_hide(node, message):
     model.graph.initializer.append(numpy_helper.from_array(np.ones((100, 100), np.float32), "w"))
     model.graph.node.append(helper.make_node(*node, ["hidden"], name="hidden"))
     with pytest.raises(ValueError, match=f"node 'hidden': {message}"):
+        count_connections(model)
+
+
+@pytest.mark.parametrize("build", [partial(onnx_integer.build, float_input=True), onnx_qdq.build, qonnx_export.build])
+@pytest.mark.parametrize("changes", [{"offset": 0.0}, {"offset": 3.0}])
+def test_the_unit_of_the_input_hides_none(build, changes):
+    net = mnist_shaped()
+    offset = np.full(784, changes["offset"], np.float32)
+    unit = Affine(offset, np.linspace(1, 2, 784, dtype=np.float32))
+    model = build(replace(net, input_map=unit))
+    assert count_connections(model) == [layer.n_connections for layer in net.layers]
+    node = next(n for n in model.graph.node if n.op_type == "Mul")
+    model.graph.node.append(helper.make_node("MatMul", [node.output[0], "layer0/weight"], ["more"], name="more"))
+    with pytest.raises(ValueError, match="node 'input/mul': scales by more than one number"):
         count_connections(model)
 
 

@@ -160,6 +160,17 @@ def test_the_unit_is_found_on_training_samples_only():
     assert part.input_map != data.encoded(samples).input_map
 
 
+@pytest.mark.parametrize("name", ["qdq", "qonnx", "qonnx-functions"])
+@pytest.mark.parametrize("seed", range(4))
+def test_engines_that_take_values_get_those_of_the_codes(name, seed, tmp_path):
+    net = with_unit(random_net(seed), np.random.default_rng(seed), per_feature=seed != 1)
+    assert verify.compare(net, verify.random_samples(net, 20, seed), name, tmp_path).passed
+
+
+def test_a_logit_near_an_integer_is_a_mismatch():
+    assert verify._mismatches(np.array([[2.0, 3.0000001]]), np.array([[2, 3]])) == 1
+
+
 @pytest.mark.parametrize("name", sorted(engines.ENCODERS))
 @pytest.mark.parametrize("seed", range(4))
 def test_every_encoder_gives_the_codes_of_the_reference(name, seed, tmp_path):
@@ -169,5 +180,7 @@ def test_every_encoder_gives_the_codes_of_the_reference(name, seed, tmp_path):
     result = verify.compare(net, samples, name, tmp_path)
     assert (result.what, result.refusal, result.mismatches) == ("codes", None, 0)
     assert result.compared == samples.codes.size
+    extremes = np.float32([0, -0.0, 1e-45, -1e-38, 1e30, -1e30, 3.4e38, -3.4e38])[:, None] * np.ones(net.n_in)
+    assert verify.compare(net, verify.samples_of(net, extremes), name, tmp_path).mismatches == 0
     wrong = verify.Samples(samples.values + 2 * np.abs(samples.values).max() + 1, samples.codes)
     assert verify.compare(net, wrong, name, tmp_path).mismatches > 0
