@@ -8,6 +8,9 @@ from .version import __version__
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+_ENGINES = "onnx,onnx-unoptimized,onnx-codes,c-codes,hls4ml,verilator,icarus"
+"""What ``verify`` and ``run`` compare unless told otherwise."""
+
 _EPILOG = """\
 examples:
   deepr-hw run mnist_paper --out runs/mnist          train, freeze, export, verify in every engine, report
@@ -84,7 +87,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_verification(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engines", metavar="LIST", default="onnx,onnx-unoptimized,onnx-codes,hls4ml,verilator,icarus",
+    parser.add_argument("--engines", metavar="LIST", default=_ENGINES,
                         help="comma-separated, each NAME or NAME:SAMPLES; all is every one (default: %(default)s)")
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")

@@ -68,6 +68,7 @@ ENCODERS = {
     "onnx-codes": "deepr_hw.export.onnx_integer:encode",
     "qdq-codes": "deepr_hw.export.onnx_qdq:encode",
     "qonnx-codes": "deepr_hw.export.qonnx_export:encode",
+    "c-codes": "deepr_hw.export.c_encoder:encode",
 }
 """Encoder name -> ``module:function``."""
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..files import make_folder, write_text
 from ..ir import IntNet
+from . import c_encoder
 from .rtl_geometry import Geometry
 from .rtl_schedule import Schedule, engine_shift, required_geometry, rounding_half, schedule
 
@@ -158,7 +159,8 @@ def manifest(image: Image, net: IntNet) -> dict[str, Any]:
         "cycles_per_sample": plan.interval,
         "latency": plan.latency,
         "utilization": plan.utilization,
-        "input": {"bytes": net.layers[0].n_in, "words": plan.in_words, "signed": net.x_format.signed},
+        "input": {"bytes": net.layers[0].n_in, "words": plan.in_words, "signed": net.x_format.signed,
+                  **c_encoder.describe_input(net)},
         "logits": {"number": net.n_out, "frac": net.logit_frac},
         "layers": [{"first_row": part.first_row, "last_row": part.last_row, "connections": layer.n_connections,
                     "outputs": layer.n_out} for part, layer in zip(plan.layers, net.layers, strict=True)],

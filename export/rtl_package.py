@@ -10,6 +10,7 @@ import numpy as np
 from .. import reference
 from ..files import make_folder, write_text
 from ..ir import IntNet
+from . import c_encoder
 from .rtl_driver import register_writes
 from .rtl_image import Image
 
@@ -66,11 +67,52 @@ def write_package(net: IntNet, image: Image, folder: Path) -> list[Path]:
         "Makefile": _MAKEFILE.format(frames=len(x)),
         "deepr.core": _core(names),
         "package_ip.tcl": _TCL,
+        "README.md": _readme(net, image.geometry.lanes),
+        **c_encoder.board_files(net),
     }
     for name, text in texts.items():
         make_folder((folder / name).parent)
         write_text(folder / name, text)
     return [folder / name for name in texts]
+
+
+def _readme(net: IntNet, lanes: int) -> str:
+    fmt, unit = net.x_format, net.input_map
+    sign = "two's complement" if fmt.signed else "unsigned"
+    tables = f"offset = {unit.offset[0]:.9g} and factor = {unit.factor[0]:.9g} for every feature"
+    tables = tables if unit.size == 1 else "an offset and a factor per feature"
+    return f"""# The engine with a network of K = {net.n_connections:,}
+
+`make` plays the golden vectors through the engine (Icarus). `rtl/deepr_top.sv` is the top; `load_axil.txt` holds the
+register writes (address, data) that load the network, `load.txt` the same for the bare load port; `manifest.json` has
+the sizes, cycles and units.
+
+## From values to bytes
+
+A sample is {net.n_in:,} bytes, {sign}, one per feature in the order of the training data:
+
+    byte = {c_encoder.FORMULA}
+
+frac = {fmt.frac}, limits {fmt.lo}..{fmt.hi}, {tables}.
+`deepr_encode.c` does it on the host (C99, no allocation, no library), bit for bit as the network was verified; the same
+numbers stand in `manifest.json` under `input`.
+
+    #include "deepr_encode.h"
+    {fmt.dtype.name}_t sample[DEEPR_N_IN];
+    deepr_encode(values, sample);          /* float values[DEEPR_N_IN], in the unit of the training data */
+
+Send the bytes in this order into `s_axis`, the first one in bits 7:0, TLAST with the last beat (TKEEP says which of its
+bytes count). The bare engine takes words of {lanes} bytes, the first one in bits 7:0 again, the last word filled up.
+
+## From the answer to a class
+
+`m_axis` gives {net.n_out} int32 logits per sample, in units of 2**-{net.logit_frac}, and TUSER the index of the largest
+one{_labels(net)}.
+"""
+
+
+def _labels(net: IntNet) -> str:
+    return f" ({', '.join(net.class_labels)})" if net.class_labels else ""
 
 
 def _assign(parameters: dict[str, int]) -> str:
