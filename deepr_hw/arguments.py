@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+from .area import LANES
 from .version import __version__
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 _ENGINES = "onnx,onnx-unoptimized,onnx-codes,c-codes,hls4ml,verilator,icarus"
 """What ``verify`` and ``run`` compare unless told otherwise."""
@@ -28,7 +29,7 @@ exit codes: 0 ok, 1 a check failed, 2 bad input (DEEPR_HW_DEBUG=1 shows the trac
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command; ``args.body`` is ``module:function`` in ``commands``."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="deepr-hw", epilog=_EPILOG, formatter_class=_Formatter,
         description="Train a network inside a strict budget of K connections (DEEP R, 8 bits)\n"
                     "and ship the very same bits to ONNX, hls4ml firmware and RTL.")
@@ -48,14 +49,40 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        name = self.prog.partition(" ")[2]
+        message = " ".join(message.split())
+        self.exit(2, f"deepr-hw: {name + ': ' if name else ''}{message} (see {self.prog} --help)\n")
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keeps the examples' line breaks."""
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a positive whole number below 2**31")
     return int(text)
+
+
+def _lanes(text: str) -> int:
+    if text not in map(str, LANES):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: an engine has {', '.join(map(str, LANES))} lanes")
+    return int(text)
+
+
+def _unit(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 2.0**-100 <= value <= 2.0**100:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a positive number from 2**-100 to 2**100")
+    return value
 
 
 def _command(commands: _Commands, body: str, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -83,7 +110,8 @@ def _add_used_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the result here, for machines")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the result here, for machines; - is "
+                        "standard output, tables then go to standard error")
 
 
 def _add_verification(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +119,7 @@ def _add_verification(parser: argparse.ArgumentParser) -> None:
                         help="comma-separated, each NAME or NAME:SAMPLES; all is every one (default: %(default)s)")
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")
-    parser.add_argument("--lanes", metavar="P", type=_positive, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
+    parser.add_argument("--lanes", metavar="P", type=_lanes, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
     parser.add_argument("--waves", metavar="DIR", type=Path, help="leave the waveforms of verilator (.vcd) and icarus "
                         "(.fst) there, for GTKWave or Surfer")
 
@@ -170,7 +198,7 @@ _EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
                            "help": "compiler the C++ is for (default: Vitis)"}),
     ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),
     ("io-type", "hls4ml", {"choices": ("io_parallel", "io_stream"), "help": "ports (default: io_parallel)"}),
-    ("lanes", "rtl", {"metavar": "P", "type": _positive, "help": "multipliers side by side (default: 8)"}),
+    ("lanes", "rtl", {"metavar": "P", "type": _lanes, "help": "multipliers side by side (default: 8)"}),
 )
 """Options of ``export``: name, the only target that has it, argparse's settings."""
 
@@ -194,7 +222,7 @@ def _add_synth(commands: _Commands) -> None:
     parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
     parser.add_argument("--target", metavar="TARGET", default="ecp5-25k", help="ecp5-25k, ecp5-45k, ecp5-85k, "
                         "ice40-up5k, xc7 or xcup (default: %(default)s)")
-    parser.add_argument("--lanes", metavar="P", type=_positive, default=8, help="multipliers side by side (default: 8)")
+    parser.add_argument("--lanes", metavar="P", type=_lanes, default=8, help="multipliers side by side (default: 8)")
     parser.add_argument("--banks", metavar="N", type=int, choices=(1, 2), help="connection banks, 2 for a hot swap "
                         "(default: 2; ice40: 1)")
     parser.add_argument("--seed", metavar="N", type=_positive, default=1, help="of place and route (default: 1)")
@@ -207,7 +235,7 @@ def _add_load_diff(commands: _Commands) -> None:
                       "  deepr-hw load-diff old/net.safetensors new/net.safetensors --out swap.txt\n")
     parser.add_argument("old", metavar="OLD", type=Path, help="what the idle bank holds (.safetensors)")
     parser.add_argument("new", metavar="NEW", type=Path, help="what it shall hold: same input and output size")
-    parser.add_argument("--lanes", metavar="P", type=_positive, default=8, help="of the engine (default: 8)")
+    parser.add_argument("--lanes", metavar="P", type=_lanes, default=8, help="of the engine (default: 8)")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="one 'address data' (hex) per line")
     _add_json(parser)
 
@@ -245,6 +273,6 @@ def _add_import(commands: _Commands) -> None:
     parser.add_argument("--out", metavar="NET", type=Path, required=True, help="the IntNet file to write")
     parser.add_argument("--data", metavar="NAME", help="calibrates a float model on the training samples and measures "
                         "agreement with the original on the test samples")
-    parser.add_argument("--unit", metavar="X", type=float, help="input value of the original per value of the "
+    parser.add_argument("--unit", metavar="X", type=_unit, help="input value of the original per value of the "
                         "data, e.g. 0.00392157 for bytes scaled to 0..1 (default: that for bytes, else 1)")
     _add_json(parser)

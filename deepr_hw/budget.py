@@ -15,11 +15,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import area
+from . import area, memory
 from .config import DEVICES, BudgetConfig
 from .partition import Partition
 from .share import positions_per_layer, share_per_layer
 
+_GROUP_BYTES = 128
 SLOT_BYTES = 4
 """Bytes of one connection in the engine's memory: 22 bits of index, 2 flags, 8 bits of weight."""
 
@@ -172,6 +173,8 @@ def _blocks(kind: str, sizes: tuple[int, ...], per_layer: tuple[int, ...], shape
     limits, source_part, target_part, base = [], [], [], 0
     for i, (limit, (h, w, count)) in enumerate(zip(per_layer, shapes, strict=True)):
         n_in, n_out = sizes[i], sizes[i + 1]
+        n_groups = -(-n_in // h) * count
+        memory.require(_GROUP_BYTES * n_groups, f"budget {kind}: layer {i} has {n_groups:,} groups")
         down, across = np.arange(n_in) // h, np.arange(n_out) % count if equal else np.arange(n_out) // w
         capacity = np.outer(np.bincount(down), np.bincount(across, minlength=count)).ravel()
         shares = _apportion(limit, (capacity > 0) if equal else capacity)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import netfile
+from .extras import MissingToolError, missing
 from .info import describe
 from .ir import IntNet
 
@@ -68,8 +69,8 @@ def certify(run: Path, simulator: str = "icarus") -> Certificate:
 
     simulator : which one runs the memory image, ``icarus`` or ``verilator``
 
-    Raises ``OSError`` when there is no net.safetensors or no metrics.jsonl, ``RuntimeError`` naming what is missing on
-    this machine (a package, a simulator).
+    Raises ``OSError`` when there is no net.safetensors or no metrics.jsonl, ``MissingToolError`` naming the package or
+    simulator that is not installed.
     """
     run = Path(run)
     for name in ("net.safetensors", "metrics.jsonl"):
@@ -97,7 +98,7 @@ def _examine(artefact: str, how: str, count: Callable[[], tuple[int, str | None]
     try:
         n_connections, fault = count()
     except ModuleNotFoundError as error:
-        raise RuntimeError(f"certify: {artefact} needs the package {error.name!r}, which is not installed") from error
+        raise missing(f"certify: {artefact}", error) from None
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         return Evidence(artefact, None, f"can't be counted: {why[0]}", how)
@@ -193,7 +194,7 @@ def _rtl(run: Path, net: IntNet, simulator: str) -> list[Evidence]:
     if not folder.exists():
         return []
     if why := runner.missing(simulator):
-        raise RuntimeError(f"certify: {why}")
+        raise MissingToolError(f"certify: {why}")
 
     def count() -> tuple[int, str | None]:
         from .export import rtl_image

@@ -21,7 +21,9 @@ import joblib
 from .budget import make_partition, positions_per_layer
 from .config import BudgetConfig, Config, dump_config
 from .data import Dataset, load
+from .extras import missing
 from .files import make_folder, write_bytes, write_text
+from .model import check_size
 from .share import share_out
 from .train import train
 
@@ -54,6 +56,7 @@ def make_grid(config: Config, dataset: Dataset, methods: Sequence[str], budgets:
     Raises ``ValueError`` naming the method or budget that is impossible.
     """
     sizes = (dataset.n_in, *config.network.hidden, dataset.n_classes)
+    check_size(config, sizes)
     n_positions = sum(positions_per_layer(sizes))
     wanted = [scale_budget(config.budget, count_of(text, n_positions), sizes) for text in budgets] or [config.budget]
     cells = {}
@@ -182,8 +185,7 @@ def joblib_backend(name: str, address: str | None) -> Iterator[None]:
                 register_ray()
                 stack.enter_context(ray.init(address=address))
         except ModuleNotFoundError as error:
-            raise RuntimeError(f"backend {name} needs the package {error.name!r}: pip install "
-                               f"{'deepr-hw[cluster]' if name == 'dask' else name}") from None
+            raise missing(f"backend {name}", error) from None
         except (OSError, ConnectionError, TimeoutError) as error:
             raise RuntimeError(f"backend {name}: no cluster answers at {address} ({error})") from None
         stack.enter_context(joblib.parallel_config(backend=name))

@@ -6,6 +6,8 @@ Values stay as they come; everything is checked here once, so that training and 
 
 import gzip
 import hashlib
+import lzma
+import math
 import os
 import urllib.error
 import urllib.request
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import memory
 from .affine import Affine, encode
 from .files import make_folder, write_bytes
 from .fixed import Format
@@ -28,6 +31,7 @@ MNIST_SHA256 = {  # of the uncompressed files
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_MOST_DIMENSIONS = 8
 _ROLES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images", "y_test": "t10k-labels"}
 
 
@@ -168,39 +172,67 @@ def load_idx_folder(folder: Path, name: str) -> Dataset:
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array in an IDX file: two zero bytes, type 8, number of dimensions, big-endian sizes, then the data.
 
+    Read no further than the sizes in its head say. Raises ``ValueError`` naming the file, also where the array would
+    not fit the memory.
     Source: the format's description on the MNIST page of LeCun, Cortes and Burges.
     """
-    raw = path.read_bytes()
-    if not raw:
-        raise ValueError(f"{path}: the file is empty")
-    if path.suffix == ".gz":
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path}: not a whole gzip file ({error})") from None
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or len(raw) < 4 + 4 * raw[3]:
-        raise ValueError(f"{path}: not an IDX file of unsigned bytes (starts with {raw[:4].hex(' ')})")
-    header = 4 + 4 * raw[3]
-    shape = tuple(int(size) for size in np.frombuffer(raw[4:header], ">u4"))
-    if len(raw) - header != int(np.prod(shape)):
-        raise ValueError(f"{path}: shape {shape} needs {int(np.prod(shape))} bytes, the file has {len(raw) - header}")
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
-
-
-def load_npz(path: Path) -> Dataset:
-    """An ``.npz`` archive with ``x_train y_train x_test y_test`` and optionally ``class_labels``."""
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            head = file.read(4)
+            sizes = file.read(4 * head[3]) if len(head) == 4 else b""
+            if head[:3] != b"\0\0\x08" or len(sizes) != 4 * head[3] or not 1 <= head[3] <= _MOST_DIMENSIONS:
+                raise ValueError(f"{path}: not an IDX file of unsigned bytes (starts with {head.hex(' ')})")
+            shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+            n = math.prod(shape)
+            memory.require(2 * n, f"{path}: shape {shape}")
+            raw = file.read(n + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file ({error})") from None
+    if len(raw) != n:
+        more = "more" if len(raw) > n else len(raw)
+        raise ValueError(f"{path}: shape {shape} needs {n} bytes, the file has {more}")
+    return np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def load_npz(path: Path) -> Dataset:
+    """An ``.npz`` archive with ``x_train y_train x_test y_test`` and optionally ``class_labels``.
+
+    Raises ``ValueError`` naming file and array, also where an array would not fit the memory.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    try:
+        _check_archive(path)
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in _ROLES if key not in archive]
-            if missing:
-                raise ValueError(f"array {missing[0]} is missing: expected x_train, y_train, x_test, y_test")
             arrays = {key: archive[key] for key in _ROLES}
-            labels = archive.get("class_labels")
+            labels = archive["class_labels"] if "class_labels" in archive else None  # noqa: SIM401 - not a mapping
         return make_dataset(path.stem, **arrays, class_labels=labels)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError,
+            ValueError) as error:  # the archive is damaged, encrypted, packed in a way that Python doesn't know
         raise ValueError(f"{path}: {error}") from None
+
+
+def _check_archive(path: Path) -> None:
+    """Look at the heads of the arrays. Raises ``ValueError`` naming the array that is missing, holds objects or does
+    not fit the memory."""
+    with zipfile.ZipFile(path) as archive:
+        names, n_bytes = set(archive.namelist()), 0
+        for key in (*_ROLES, "class_labels"):
+            if f"{key}.npy" not in names:
+                if key in _ROLES:
+                    raise ValueError(f"array {key} is missing: expected x_train, y_train, x_test, y_test")
+                continue
+            with archive.open(f"{key}.npy") as file:
+                major, _ = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if dtype.hasobject:
+                raise ValueError(f"array {key} holds Python objects: expected numbers"
+                                 f"{', or text' if key == 'class_labels' else ''}")
+            n_bytes += math.prod(shape) * dtype.itemsize
+            memory.require(n_bytes, f"array {key} of shape {shape}")
 
 
 def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray,
@@ -211,6 +243,8 @@ def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np
         _check_labels(f"y_{key}", y, len(x))
     if x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(f"x_train has samples of shape {x_train.shape[1:]}, x_test of {x_test.shape[1:]}")
+    if class_labels is not None and (class_labels.ndim != 1 or class_labels.size == 0):
+        raise ValueError(f"class_labels: has shape {class_labels.shape}, expected a name for each class")
     n_classes = int(y_train.max()) + 1 if class_labels is None else len(class_labels)
     for key, y in (("y_train", y_train), ("y_test", y_test)):
         bad = np.flatnonzero(y >= n_classes)

@@ -6,12 +6,14 @@ workdir) -> codes``: what an artefact makes of values in the user's unit.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+
+from . import extras
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,13 @@ def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -
     """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's,
     ``waves``, a folder for waveforms, for those that simulate its sources.
 
-    Raises ``ValueError`` for an unknown name, ``RuntimeError`` saying which package is missing.
+    Raises ``ValueError`` for an unknown name, ``MissingToolError`` saying which package or program is
+    missing.
     """
     if name not in ENGINES:
         raise ValueError(f"engine {name!r}: expected one of {', '.join((*ENGINES, *ENCODERS))}")
     target, options = ENGINES[name]
-    run = _fetch(name, target)
+    run = _fetch(name, target, options)
     module = target.split(":")[0]
     if lanes is not None and module.startswith("deepr_hw.sim."):
         options = {**options, "lanes": lanes}
@@ -92,13 +95,22 @@ def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -
 
 
 def get_encoder(name: str) -> Callable[..., np.ndarray]:
-    """The function of encoder ``name``: ``encode(net, values, workdir)``. Raises ``RuntimeError`` as ``get_engine``."""
-    return _fetch(name, ENCODERS[name])
+    """The function of encoder ``name``: ``encode(net, values, workdir)``.
+
+    Raises ``MissingToolError`` as ``get_engine`` does.
+    """
+    return _fetch(name, ENCODERS[name], {})
 
 
-def _fetch(name: str, target: str) -> Callable[..., Any]:
-    module, function = target.split(":")
+def _fetch(name: str, target: str, options: Mapping[str, object]) -> Callable[..., Any]:
+    """The function ``target``; its module may have a ``missing_program(options)`` that
+    tells which program is not installed."""
+    path, function = target.split(":")
     try:
-        return cast(Callable[..., Any], getattr(importlib.import_module(module), function))
+        module = importlib.import_module(path)
     except ModuleNotFoundError as error:
-        raise RuntimeError(f"engine {name!r} needs the package {error.name!r}, which is not installed") from error
+        raise extras.missing(f"engine {name!r}", error) from None
+    why = getattr(module, "missing_program", lambda options: None)(options)
+    if why:
+        raise extras.MissingToolError(f"engine {name!r}: {why}")
+    return cast(Callable[..., Any], getattr(module, function))

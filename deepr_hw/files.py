@@ -94,6 +94,17 @@ def check_writable(path: Path) -> None:
         raise PermissionError(13, "can't write here", str(path))
 
 
+def check_folder(path: Path) -> None:
+    """Raise ``OSError`` naming ``path`` unless it is a folder to write in or can be made one; leaves everything as it
+    is."""
+    path = Path(path)
+    there = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise NotADirectoryError(20, f"can't make this folder: {there} is a file", str(path))
+    if not os.access(there, os.W_OK):
+        raise PermissionError(13, "can't write here", str(path))
+
+
 def make_folder(path: Path) -> Path:
     """``path`` as an existing folder, made when missing. Raises ``OSError`` naming it when that fails."""
     path = Path(path)
@@ -104,3 +115,18 @@ def make_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise PermissionError(13, "can't write in this folder", str(path))
     return path
+
+
+@contextlib.contextmanager
+def folder_for(path: Path) -> Iterator[Path]:
+    """``make_folder(path)``, which vanishes again, and what was made above it, when the block raises and left it
+    empty."""
+    path = Path(path)
+    new = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    try:
+        yield make_folder(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty
+            for folder in new:
+                folder.rmdir()
+        raise

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from . import memory
 from .budget import make_partition
 from .config import Config
 from .connections import Connections, make_connections
@@ -19,6 +20,9 @@ from .rewiring import grow_connections
 
 _BLOCK = 64
 """Samples evaluated together."""
+
+_CONNECTION_BYTES, _NEURON_BYTES = 16, 64
+"""Memory of a connection without the optimizer's state, and of a neuron without its values: row start, group, bias."""
 
 _LARGE = 1 << 22
 """Connections from which the first set is grown in place."""
@@ -134,9 +138,19 @@ def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng:
     given. Raises ``ValueError`` for an impossible budget."""
     sizes = (n_in, *config.network.hidden, n_classes)
     partition = partition or make_partition(config.budget, sizes, config.network.bias)
+    k, n_moments = partition.n_connections, N_MOMENTS[config.training.optimizer]
+    memory.require(k * (_CONNECTION_BYTES + 4 * n_moments), f"budget: {k:,} connections in training")
     make = make_connections if partition.n_connections < _LARGE else grow_connections
     connections = make(partition, rng, N_MOMENTS[config.training.optimizer], config.network.init)
     return Model(connections, config.network.bias, x_format)
+
+
+def check_size(config: Config, sizes: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` with the figure when the neurons of a network and their values for a batch would not fit the
+    memory."""
+    n = sum(sizes)
+    memory.require(n * (_NEURON_BYTES + 8 * config.training.batch_size),
+                   f"network.hidden: {n:,} neurons in batches of {config.training.batch_size:,}")
 
 
 def calibrate(model: Model, x: np.ndarray, weight_bits: int, activation_bits: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from . import memory
 from .affine import IDENTITY, Affine
 from .files import write_bytes
 from .fixed import Format
@@ -24,6 +25,8 @@ from .ir import LAYER_KINDS, Budget, IntNet, Layer
 
 KEY = "deepr_hw.intnet"
 SCHEMA = 2
+_OUTPUT_BYTES = 48
+"""Memory that an output takes, whether connections lead to it or not: its fan-in and the bounds of its sums."""
 _ARRAYS = ("in_idx", "out_idx", "weight", "bias")
 _FORMATS = ("x_format", "w_format", "y_format")
 
@@ -63,7 +66,7 @@ def load(path: Path) -> IntNet:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, AttributeError) as error:  # types that NumPy doesn't know
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
     try:
         if KEY not in metadata:
@@ -78,7 +81,7 @@ def from_parts(description: str, tensors: dict[str, np.ndarray]) -> IntNet:
     tensors = dict(tensors)
     try:
         about = json.loads(description)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"metadata {KEY}: not JSON ({error})") from None
     if not 1 <= _get(about, "schema", int, "net") <= SCHEMA:
         raise ValueError(f"metadata net.schema = {about['schema']}: this version reads 1 to {SCHEMA}")
@@ -89,9 +92,9 @@ def from_parts(description: str, tensors: dict[str, np.ndarray]) -> IntNet:
     budget = _get(about, "budget", dict, "net")
     return IntNet(
         layers=tuple(layers),
-        budget=Budget(_get(budget, "kind", str, "budget"), tuple(_get(budget, "limits", list, "budget"))),
-        class_labels=tuple(_get(about, "class_labels", list, "net")),
-        provenance=_get(about, "provenance", dict, "net"),
+        budget=Budget(_get(budget, "kind", str, "budget"), _get_list(budget, "limits", int, "budget")),
+        class_labels=_get_list(about, "class_labels", str, "net"),
+        provenance=_texts(_get(about, "provenance", dict, "net")),
         input_map=units["input"],
         task="classification" if about["schema"] == 1 else _get(about, "task", str, "net"),
         output_map=units["output"],
@@ -123,6 +126,7 @@ def _read_layer(i: int, entry: Any, tensors: dict[str, np.ndarray]) -> Layer:
                                for name in _FORMATS}
     sizes = {name: _get(entry, name, int, where) for name in ("n_in", "n_out")}
     try:
+        memory.require(_OUTPUT_BYTES * sizes["n_out"], f"n_out = {sizes['n_out']:,}")
         return LAYER_KINDS[kind](**sizes, **arrays, **formats)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
@@ -140,6 +144,25 @@ def _read_format(entry: Any, where: str, optional: bool) -> Format | None:
 
 
 def _get(entry: Any, key: str, kind: type, where: str) -> Any:
-    if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
+    if not isinstance(entry, dict) or not _is(entry.get(key), kind):
         raise ValueError(f"metadata {where}.{key}: missing or not a {kind.__name__}")
     return entry[key]
+
+
+def _get_list(entry: Any, key: str, kind: type, where: str) -> tuple[Any, ...]:
+    values = _get(entry, key, list, where)
+    for i, value in enumerate(values):
+        if not _is(value, kind):
+            raise ValueError(f"metadata {where}.{key}[{i}] = {value!r}: not a {kind.__name__}")
+    return tuple(values)
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))  # Python's bool is an int
+
+
+def _texts(provenance: dict[str, Any]) -> dict[str, str]:
+    for key, value in provenance.items():
+        if not isinstance(value, str):
+            raise ValueError(f"metadata net.provenance.{key} = {value!r}: not a str")
+    return provenance

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import netfile
+from .extras import missing
 from .files import write_bytes, write_text
 from .info import describe
 from .ir import IntNet
@@ -30,7 +31,7 @@ def write_report(run: Path) -> None:
 
     Reads ``net.safetensors`` and, where they exist, ``metrics.jsonl`` (a line per epoch), ``verify.json`` and
     ``config.toml``.
-    Raises ``RuntimeError`` when matplotlib is missing.
+    Raises ``MissingToolError`` when matplotlib is missing.
     """
     net = netfile.load(run / "net.safetensors")
     epochs = [json.loads(line) for line in _read(run / "metrics.jsonl").splitlines()]
@@ -49,8 +50,8 @@ def draw(net: IntNet, epochs: list[dict[str, Any]]) -> bytes:
     """PNG of four panels: learning, the budget held at every step, fan-in per layer, where the inputs are used."""
     try:
         from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise RuntimeError("the report needs the package 'matplotlib': pip install 'deepr-hw[report]'") from None
+    except ModuleNotFoundError as error:
+        raise missing("the report", error) from None
 
     figure = Figure(figsize=(11, 7), layout="constrained")
     axes = figure.subplots(2, 2).ravel()

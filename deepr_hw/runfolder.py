@@ -22,7 +22,7 @@ import numpy as np
 
 from .config import Config, dump_config
 from .data import Dataset
-from .files import make_folder, write_text
+from .files import folder_for, write_text
 from .version import __version__
 
 CONFIG, METRICS, CHECKPOINT = "config.toml", "metrics.jsonl", "checkpoint.safetensors"
@@ -113,17 +113,9 @@ def claim(folder: Path, resume: bool = False, force: bool = False) -> Iterator[P
     Raises ``OSError`` when another process is at work in it or it can't be made, ``ValueError`` when it holds a run and
     neither ``resume`` nor ``force`` says what to do with it.
     """
-    folder = Path(folder)
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        with locked(make_folder(folder)):
-            _check_use(folder, resume, force)
-            yield folder
-    except BaseException:
-        with contextlib.suppress(OSError):  # not empty
-            for path in new:
-                path.rmdir()
-        raise
+    with folder_for(folder) as made, locked(made):
+        _check_use(made, resume, force)
+        yield made
 
 
 @contextlib.contextmanager
@@ -168,8 +160,8 @@ def clear(folder: Path, names: Iterable[str]) -> None:
 
 
 def write_record(folder: Path, run: str, artefacts: Iterable[str] = ()) -> None:
-    """Write ``run.json``: the run's id, the SHA-256 of its network's file and which artefacts made of that belong to
-    it, as paths within ``folder``."""
+    """Write ``run.json``: the run's id, the SHA-256 of its network's file and all that belongs to it, as paths within
+    ``folder``; ``artefacts`` are those that were made of the network."""
     record = {"run": run, "intnet": hashlib.sha256((folder / NET).read_bytes()).hexdigest(),
               "artefacts": [*TRAINED, *artefacts]}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")

@@ -18,7 +18,7 @@ from .fixed import MAX_FRAC
 from .freeze import freeze
 from .ir import IntNet
 from .methods import dense_partition, prune, start_soft
-from .model import Model, calibrate, make_model
+from .model import Model, calibrate, check_size, make_model
 from .noise import seed_state
 from .partition import Partition
 from .runfolder import Identity, check_same, identify
@@ -123,8 +123,9 @@ def start(config: Config, dataset: CodedDataset) -> TrainState:
     """State before the first epoch. Raises ``ValueError`` for a budget or a split that does not fit the data."""
     fit, _ = _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
-    budget = make_partition(config.budget, (dataset.n_in, *config.network.hidden, dataset.n_classes),
-                            config.network.bias)
+    sizes = (dataset.n_in, *config.network.hidden, dataset.n_classes)
+    check_size(config, sizes)
+    budget = make_partition(config.budget, sizes, config.network.bias)
     first = dense_partition(budget, config.training.method) if config.training.dense else budget
     model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng, first)
     if config.training.method == "soft_deep_r":

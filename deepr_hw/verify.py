@@ -10,6 +10,7 @@ import numpy as np
 
 from . import reference
 from .engines import ENCODERS, ENGINES, EngineRun, get_encoder, get_engine
+from .extras import MissingToolError
 from .ir import IntNet
 
 DEFAULT_SAMPLES = {"onnx-no-vnni": 500, "qdq-no-vnni": 500, "qonnx": 1000, "qonnx-functions": 1000,
@@ -60,17 +61,19 @@ def parse_engines(text: str, samples: int | None) -> dict[str, int | None]:
     """Samples by engine from ``"onnx,verilator:50"``; ``samples`` holds where no number is given. ``all`` names every
     engine but those that show what a wrong setting does.
 
-    Raises ``ValueError`` for a number that isn't one; unknown names are refused when the engine is fetched.
+    Raises ``ValueError`` for a number that isn't one and for an unknown name, ``MissingToolError`` for an engine that
+    is named and can't run here; what ``all`` names and can't run refuses when its turn comes.
     """
     wanted: dict[str, int | None] = {}
     items = [part.strip() for part in text.split(",") if part.strip()]
     if "all" in items:
-        everything = [name for name in (*ENGINES, *ENCODERS) if "wrong" not in name]
-        items = everything + [item for item in items if item != "all"]
+        wanted = {name: samples or DEFAULT_SAMPLES.get(name) for name in (*ENGINES, *ENCODERS) if "wrong" not in name}
     for item in items:
+        if item == "all":
+            continue
         name, _, number = item.partition(":")
-        if number and not (number.isdigit() and int(number) > 0):
-            raise ValueError(f"engine {item!r}: expected NAME or NAME:SAMPLES with a positive number")
+        if number and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0):
+            raise ValueError(f"engine {item[:60]!r}: expected NAME or NAME:SAMPLES with a positive number below 10**9")
         get_encoder(name) if name in ENCODERS else get_engine(name)
         wanted[name] = int(number) if number else samples or DEFAULT_SAMPLES.get(name)
     if not wanted:
@@ -105,7 +108,7 @@ def compare(net: IntNet, samples: Samples, name: str, workdir: Path, lanes: int 
         else:
             run = get_engine(name, lanes, waves)(net, samples.codes, workdir)
             found = run.logits
-    except ValueError as error:
+    except (ValueError, MissingToolError) as error:
         return replace(comparison, seconds=time.perf_counter() - start, refusal=" ".join(str(error).split()))
     comparison = replace(comparison, seconds=time.perf_counter() - start, mismatches=_mismatches(found, expected))
     return comparison if run is None else _with_counts(comparison, run, net)

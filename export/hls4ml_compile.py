@@ -5,6 +5,7 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,18 @@ LIBRARY_FLAGS = ("-shared", "-fPIC", "-fno-gnu-unique")
 """``-fno-gnu-unique``: libraries of two projects must not share the static variables of equally named templates."""
 
 
+def missing_program(options: Mapping[str, object]) -> str | None:
+    """Why nothing can be compiled here, or None."""
+    return None if shutil.which("g++") else "g++ is not on PATH: the generated C++ is compiled with it"
+
+
 def compile_cpp(project_dir: Path, source: str, target: Path, flags: tuple[str, ...] = ()) -> None:
     """Compile the C++ text ``source`` as one translation unit seen from the project's folder into ``target``.
 
     Raises ``RuntimeError`` with the compiler's words when that fails or when there is no g++.
     """
-    if shutil.which("g++") is None:
-        raise RuntimeError("g++ is not on PATH: the generated C++ is compiled with it")
+    if why := missing_program({}):
+        raise RuntimeError(why)
     weights = f'-DWEIGHTS_DIR="{project_dir}/firmware/weights"'
     done = subprocess.run(["g++", *FLAGS, *flags, weights, "-o", str(target), "-"], input=source, cwd=project_dir,
                           text=True, capture_output=True, check=False)

@@ -22,8 +22,10 @@ from ..ir import IntNet, SparseLinear
 from ..reference import check_codes, logits
 from . import hls4ml_sparse
 from .hls4ml_arrays import count_connections
-from .hls4ml_compile import predict
+from .hls4ml_compile import missing_program, predict
 from .hls4ml_testbench import build_bench, run_bench, write_bench, write_golden
+
+__all__ = ["missing_program", "run"]
 
 PROJECT = "deepr"
 IO_TYPES = ("io_parallel", "io_stream")

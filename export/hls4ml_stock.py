@@ -24,8 +24,10 @@ from ..files import make_folder
 from ..ir import IntNet
 from ..reference import check_codes
 from . import hls4ml_tensor_names, qonnx_export
-from .hls4ml_compile import predict
+from .hls4ml_compile import missing_program, predict
 from .hls_report import Cost, count_stock
+
+__all__ = ["missing_program", "run"]
 
 PROJECT = "stock"
 MAX_POSITIONS = 1 << 24

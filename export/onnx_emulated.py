@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,15 @@ from . import onnx_integer, onnx_qdq
 
 CPU = "Haswell"
 """A CPU model of qemu (``qemu-x86_64 -cpu help``) with AVX2 and without VNNI."""
+
+
+def _qemu() -> str | None:
+    return shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+
+
+def missing_program(options: Mapping[str, object]) -> str | None:
+    """Why there is no emulated CPU here, or None."""
+    return None if _qemu() else "qemu-x86_64 is missing; it emulates the CPU without VNNI: apt-get install qemu-user"
 
 
 def run(net: IntNet, x: np.ndarray, workdir: Path, flavour: str = "integer",
@@ -48,9 +58,9 @@ def run_emulated(model: Path, x: np.ndarray, workdir: Path, options: dict[str, s
 
     Raises ``RuntimeError`` when qemu is missing or the session fails.
     """
-    qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    qemu = _qemu()
     if qemu is None:
-        raise RuntimeError("qemu-x86_64 is missing; it emulates the CPU without VNNI: apt-get install qemu-user")
+        raise RuntimeError(missing_program({}))
     x_path, logits_path = workdir / "x.npy", workdir / "logits.npy"
     np.save(x_path, x)
     root = str(Path(version.__file__).resolve().parents[1])

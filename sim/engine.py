@@ -1,7 +1,7 @@
 """Runs an ``IntNet`` on the RTL engine in a simulator."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,12 @@ from ..export.rtl_schedule import Schedule, required_geometry, schedule
 from ..files import make_folder, write_text
 from ..ir import IntNet
 from . import runner
+
+
+def missing_program(options: Mapping[str, object]) -> str | None:
+    """Why the simulator among an engine's ``options`` can't run here, or None."""
+    return runner.missing(str(options["simulator"]))
+
 
 _PLAYER = Path(__file__).resolve().parent / "deepr_player.sv"
 

@@ -1,5 +1,6 @@
 """Runs an ``IntNet`` on the synthesized engine: yosys' netlist under Icarus, the same player, the same comparison."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,18 @@ from ..export import rtl_image
 from ..export.rtl_geometry import Geometry
 from ..files import make_folder, write_text
 from ..ir import IntNet
-from . import engine, synth
+from . import engine, open_tools, runner, synth
 from .open_tools import share
 
 _CELLS = Path(__file__).resolve().parent / "cells_ecp5.v"
 _MODELS = {"ecp5": ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"), "xc7": ("xilinx/cells_sim.v",)}
 _OPTIONS = {"ecp5": "", "xc7": "-nobram"}
 """yosys has no behaviour for Xilinx' block memories: there everything is distributed memory, fit for small nets."""
+
+
+def missing_program(options: Mapping[str, object]) -> str | None:
+    """Why no netlist can be made or simulated here, or None."""
+    return open_tools.missing("yosys") or runner.missing("icarus")
 
 
 def _with_parameters(verilog: str, geometry: Geometry) -> str:

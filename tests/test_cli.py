@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import deepr_hw.export
 from deepr_hw import cli, engines, netfile, reference, verify
 from deepr_hw.engines import EngineRun
 from deepr_hw.fixed import Format
@@ -30,12 +31,20 @@ def fake_engine(monkeypatch, change):
     monkeypatch.setitem(engines.ENGINES, "fake", ("fake_engine_module:run", {}))
 
 
+def exit_code(*argv):
+    try:
+        return cli.main([str(arg) for arg in argv])
+    except SystemExit as stop:  # argparse's own refusals
+        return stop.code
+
+
 def bad(capsys, *argv):
     """Exit code 2 and one line on stderr, which is returned."""
-    assert cli.main([str(arg) for arg in argv]) == 2
-    err = capsys.readouterr().err.strip()
+    assert exit_code(*argv) == 2
+    err = capsys.readouterr().err
     assert err.startswith("deepr-hw: ")
-    assert "\n" not in err
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
     return err
 
 
@@ -145,12 +154,111 @@ def test_damaged_and_empty_networks(capsys, net_path):
         assert message in bad(capsys, "info", net_path)
 
 
-def test_usage_errors_exit_with_2(capsys):
-    for argv in ([], ["frobnicate"], ["verify", "x", "--samples", "0"]):
-        with pytest.raises(SystemExit) as stop:
-            cli.main(argv)
-        assert stop.value.code == 2
-    assert "positive whole number" in capsys.readouterr().err
+@pytest.mark.parametrize(("argv", "message"), [
+    ([], "arguments are required: COMMAND (see deepr-hw --help)"),
+    (["frobnicate"], "invalid choice: 'frobnicate'"),
+    (["verify", "x", "--samples", "0"], "verify: argument --samples: '0' is not a positive whole number"),
+    (["verify", "x", "--samples", "1000000000000"], "below 2**31"),
+    (["verify", "x", "--lanes", "3"], "an engine has 1, 2, 4, 8, 16 lanes"),
+    (["import", "x", "--out", "y", "--unit", "nan"], "'nan' is not a positive number"),
+])
+def test_usage_errors_exit_with_2(capsys, argv, message):
+    assert message in bad(capsys, *argv)
+
+
+def test_json_on_standard_output_leaves_it_to_the_machine(net_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["info", str(net_path), "--json", "-"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["n_connections"] == random_net(1).n_connections
+    assert "fan-in" in shown.err
+    assert not (tmp_path / "-").exists()
+    assert cli.main(["info", str(net_path)]) == 0
+    shown = capsys.readouterr()
+    assert ("fan-in" in shown.out, shown.err) == (True, "")
+
+
+def test_json_is_refused_before_the_work(net_path, tmp_path, capsys, monkeypatch):
+    ran = []
+    fake_engine(monkeypatch, lambda y: ran.append(1) or EngineRun(y))
+    for path in (tmp_path, tmp_path / "none" / "x.json"):
+        bad(capsys, "verify", net_path, "--engines", "fake", "--json", path)
+    assert not ran
+
+
+def test_what_is_missing_at_the_end_of_a_run_is_told_at_its_beginning(tmp_path, capsys, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("training began")
+
+    monkeypatch.setattr("deepr_hw.train.train_in", never)
+    fake_engine(monkeypatch, EngineRun)
+    out = tmp_path / "runs" / "x"
+    run = ["run", "digits", "--out", out, "--engines"]
+    assert "engine 'vivado'" in bad(capsys, *run, "vivado")
+    assert "400 samples are wanted: the data has 360 test samples" in bad(capsys, *run, "fake:400")
+    assert "--samples" not in bad(capsys, *run, "fake", "--samples", "361")
+    assert "is a file" in bad(capsys, *run, "fake", "--waves", __file__)
+    assert "is a folder" in bad(capsys, *run, "fake", "--json", tmp_path)
+    for command, module, what in ((run, "matplotlib.figure", "report"), (run, "onnx", "onnx"),
+                                  (["compare", "digits", "--out", out], "matplotlib.figure", "report")):
+        argv = [*command, "fake"] if command is run else command
+        with monkeypatch.context() as gone:
+            hide(gone, module)
+            assert f"pip install 'deepr-hw[{what}]'" in bad(capsys, *argv)
+    with monkeypatch.context() as gone:
+        gone.setenv("PATH", "/nonexistent")
+        assert "iverilog is not installed" in bad(capsys, *run, "fake")
+    assert list(tmp_path.iterdir()) == []
+
+
+def hide(monkeypatch, module):
+    """Make ``module`` and what the project built on it look as if it were not installed."""
+    monkeypatch.setattr(deepr_hw, "export", deepr_hw.export)
+    for name in [name for name in sys.modules if name.startswith(("deepr_hw.export", "deepr_hw.compare_figure"))]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize(("argv", "module", "extra"), [
+    (["export", "onnx", "NET", "--out", "o"], "onnx", "onnx"),
+    (["export", "hls4ml", "NET", "--out", "o"], "hls4ml", "hls4ml"),
+    (["hls", "NET", "--out", "o"], "hls4ml", "hls4ml"),
+    (["verify", "NET", "--engines", "onnx"], "onnx", "onnx"),
+    (["import", "model.onnx", "--out", "n"], "onnx", "onnx"),
+])
+def test_a_missing_extra_is_named(net_path, tmp_path, capsys, monkeypatch, argv, module, extra):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    hide(monkeypatch, module)
+    assert f"needs the package '{module}', which is not installed: pip install 'deepr-hw[{extra}]'" in bad(
+        capsys, *[net_path if arg == "NET" else arg for arg in argv])
+
+
+def test_an_engine_of_all_that_is_not_installed_is_a_row_and_a_named_one_is_refused(net_path, capsys, monkeypatch):
+    fake_engine(monkeypatch, EngineRun)
+    sys.modules["fake_engine_module"].missing_program = lambda options: "fakery is not installed"
+    monkeypatch.setattr(verify, "ENGINES", {"fake": engines.ENGINES["fake"]})
+    monkeypatch.setattr(verify, "ENCODERS", {})
+    assert "engine 'fake': fakery is not installed" in bad(capsys, "verify", net_path, "--engines", "fake")
+    assert cli.main(["verify", str(net_path), "--engines", "all"]) == 0
+    assert "fake refuses this network: engine 'fake': fakery is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "how"), [
+    (["verify", "NET", "--engines", "fake"], ""), (["info", "NET"], ""),
+    (["train", "digits", "--out", "o"], "; training goes on with --resume"),
+    (["compare", "digits", "--out", "o"], "; training goes on by the same command"),
+])
+def test_an_interruption_speaks_of_resuming_where_there_is_training(net_path, capsys, monkeypatch, command, how):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    fake_engine(monkeypatch, EngineRun)
+    for place in ("deepr_hw.netfile.load", "deepr_hw.data.load"):
+        monkeypatch.setattr(place, interrupt)
+    assert cli.main([str(net_path) if arg == "NET" else arg for arg in command]) == 130
+    assert capsys.readouterr().err == f"\ndeepr-hw: interrupted{how}\n"
 
 
 def test_verify_compares_what_the_reference_gives():

@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from .. import data, netfile, reference
+from .. import data, memory, netfile, reference
 from .. import verify as verification
 from ..affine import Affine
 from ..console import CONSOLE
+from ..files import check_folder, check_writable
 from ..info import describe
 from ..ir import IntNet
 from ..verify import Samples
 from . import Outcome
 
+_RANDOM = 1000
+"""Samples of random codes when no number is asked for."""
+_VALUE_BYTES = 32
+"""Memory that the widest layer's value of a sample takes in the reference: codes, sums and their scaled copies."""
 _CALIBRATION = 2000
 """Training samples that a float model is calibrated on."""
 
@@ -50,13 +55,31 @@ def print_info(facts: dict[str, Any]) -> None:
 
 def verify(args: Namespace) -> Outcome:
     """``deepr-hw verify``."""
+    check_verification(args)
     return verify_net(netfile.load(args.net), args, args.data)
+
+
+def check_verification(args: Namespace, n_test: int | None = None) -> int | None:
+    """The largest number of samples that ``args`` name, or None; ``n_test`` is how many there are, if that is known.
+
+    Raises ``ValueError``, ``OSError`` or ``MissingToolError`` for what can't be done: too many samples, an engine that
+    is unknown or not installed, a folder for waveforms that can't be made.
+    """
+    wanted = verification.parse_engines(args.engines, args.samples)
+    named = {item.partition(":")[0].strip(): item.partition(":")[2] for item in args.engines.split(",")}
+    numbers = [int(number) for name, number in named.items() if name in wanted and number]
+    largest = max([*numbers, *([args.samples] if args.samples else [])], default=None)
+    if largest and n_test is not None and largest > n_test:
+        raise ValueError(f"{largest} samples are wanted: the data has {n_test} test samples")
+    if args.waves is not None:
+        check_folder(args.waves)
+    return largest
 
 
 def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     """Compare ``net`` in the engines that ``args`` name, on the data ``source`` or what it was trained on."""
     wanted = verification.parse_engines(args.engines, args.samples)
-    samples = _samples(net, source or net.provenance.get("data", "random"), args.samples)
+    samples = _samples(net, source or net.provenance.get("data", "random"), args)
     table = Table("engine", "samples", "compared", "mismatches", "seconds", "cycles/sample", "MACs/sample",
                   "utilization")
     comparisons = []
@@ -83,14 +106,15 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     return verification.as_json(net, comparisons), passed
 
 
-def _samples(net: IntNet, source: str, samples: int | None) -> Samples:
+def _samples(net: IntNet, source: str, args: Namespace) -> Samples:
     if source == "random":
-        return verification.random_samples(net, samples or 1000)
+        n = check_verification(args) or _RANDOM
+        memory.require(_VALUE_BYTES * n * max(net.n_in, *(layer.n_out for layer in net.layers)), f"{n:,} samples")
+        return verification.random_samples(net, n)
     dataset = data.load(source)
     if dataset.n_in != net.n_in:
         raise ValueError(f"data {source}: samples have {dataset.n_in} values, the network takes {net.n_in}")
-    if samples and samples > len(dataset.x_test):
-        raise ValueError(f"--samples {samples}: data {source} has {len(dataset.x_test)} test samples")
+    check_verification(args, len(dataset.x_test))
     return verification.samples_of(net, dataset.x_test.reshape(-1, *net.in_shape))
 
 
@@ -98,6 +122,7 @@ def import_(args: Namespace) -> Outcome:
     """``deepr-hw import``."""
     from ..export import onnx_import
 
+    check_writable(args.out)
     dataset = data.load(args.data) if args.data else None
     unit: float | None = args.unit
     calibration, values = None, np.zeros(0)

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from .. import netfile
 from ..console import CONSOLE
-from ..files import make_folder, write_text
+from ..extras import missing
+from ..files import check_folder, check_writable, folder_for, write_text
 from ..ir import IntNet
 from . import Outcome
 
 EXPORTERS = {"onnx": "onnx_flavours", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
-
 
 
 def export(args: Namespace) -> Outcome:
@@ -28,21 +28,29 @@ def export(args: Namespace) -> Outcome:
 
 
 def export_net(net: IntNet, target: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Write ``net`` for ``target`` into ``folder``; what was written. Raises ``RuntimeError`` for a missing package."""
-    try:
-        exporter = importlib.import_module(f"deepr_hw.export.{EXPORTERS[target]}")
-    except ModuleNotFoundError as error:
-        raise RuntimeError(f"export {target} needs the package {error.name!r}: "
-                           f"pip install 'deepr-hw[{target}]'") from error
-    written = exporter.export(net, make_folder(folder), **options)
-    CONSOLE.print(f"{target}: {written.get('path', folder)}")
+    """Write ``net`` for ``target`` into ``folder``; what was written. Raises ``MissingToolError`` for a
+    missing package."""
+    module = exporter(target)
+    with folder_for(folder):
+        written: dict[str, Any] = module.export(net, folder, **options)
+    CONSOLE.print(f"{target}: {written.get('path', folder)}", markup=False)
     return written
+
+
+def exporter(target: str) -> Any:
+    """The module that writes networks for ``target``. Raises ``MissingToolError`` for a missing package."""
+    try:
+        return importlib.import_module(f"deepr_hw.export.{EXPORTERS[target]}")
+    except ModuleNotFoundError as error:
+        raise missing(f"export {target}", error) from None
 
 
 def synth(args: Namespace) -> Outcome:
     """``deepr-hw synth``."""
     from ..sim import place
 
+    if args.out is not None:
+        check_folder(args.out)
     net = netfile.load(args.net)
     with tempfile.TemporaryDirectory(prefix="deepr_hw_") as scratch, CONSOLE.status(f"synthesis for {args.target}"):
         done = place.synthesize(net, args.target, args.lanes, args.out or Path(scratch), args.banks, args.seed)
@@ -64,6 +72,7 @@ def load_diff(args: Namespace) -> Outcome:
     """``deepr-hw load-diff``."""
     from ..export import rtl_diff, rtl_image
 
+    check_writable(args.out)
     old, new = netfile.load(args.old), netfile.load(args.new)
     writes = rtl_diff.load_diff(old, new, args.lanes)
     write_text(args.out, "".join(f"{address:06x} {data:08x}\n" for address, data in writes))
@@ -76,9 +85,9 @@ def hls(args: Namespace) -> Outcome:
     """``deepr-hw hls``."""
     from ..export import hls_synth
 
-    with CONSOLE.status(f"hls4ml for {args.backend}"):
-        facts = hls_synth.hls(netfile.load(args.net), make_folder(args.out), args.backend, args.part,
-                              args.reuse_factor, args.io_type)
+    net = netfile.load(args.net)
+    with CONSOLE.status(f"hls4ml for {args.backend}"), folder_for(args.out) as folder:
+        facts = hls_synth.hls(net, folder, args.backend, args.part, args.reuse_factor, args.io_type)
     counts = {"sparse": facts["static"], **{f"stock, {name}": cost for name, cost in facts["stock"].items()}}
     table = Table("counted in the C++", *(name.replace("_", " ") for name in facts["static"]))
     for name, cost in counts.items():

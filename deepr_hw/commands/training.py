@@ -1,5 +1,6 @@
 """``train`` and ``compare``."""
 
+import importlib
 from argparse import Namespace
 from typing import Any
 
@@ -8,13 +9,15 @@ from rich.table import Table
 from .. import data
 from ..config import Config, load_config
 from ..console import CONSOLE
-from ..files import make_folder, write_bytes
+from ..extras import missing
+from ..files import check_folder, make_folder, write_bytes
 from ..runfolder import claim, locked
 from . import Outcome
 
 
 def train(args: Namespace) -> Outcome:
     """``deepr-hw train``."""
+    check_folder(args.out)
     config = load_config(config_name(args), args.overrides)
     dataset = data.load(config.data.name)
     with claim(args.out, args.resume, args.force):
@@ -36,6 +39,8 @@ def compare(args: Namespace) -> Outcome:
     from .. import compare as sweep
     from .. import compare_figure
 
+    check_plots("compare")
+    check_folder(args.out)
     config = load_config(config_name(args), args.overrides)
     dataset = data.load(config.data.name)
     cells = sweep.make_grid(config, dataset, _split(args.methods), _split(args.budgets), args.seeds)
@@ -59,6 +64,14 @@ def compare(args: Namespace) -> Outcome:
     CONSOLE.print(table)
     CONSOLE.print(f"{args.out / 'compare.csv'}, {args.out / 'compare.png'}")
     return {"summary": summary, "cells": rows}, all(row["error"] is None for row in rows)
+
+
+def check_plots(command: str) -> None:
+    """Raise ``MissingToolError`` unless figures can be drawn."""
+    try:
+        importlib.import_module("matplotlib.figure")
+    except ModuleNotFoundError as error:
+        raise missing(command, error) from None
 
 
 def config_name(args: Namespace) -> str:
