@@ -26,6 +26,8 @@ DATA_SETS = ("digits", "mnist")
 """Data that has a name; any other is a path."""
 AUTO = "auto"
 """Value of a key that a rule settles from the data and the budget."""
+AUTO_BATCH = (8, 32)
+"""Smallest and largest batch that the rule gives; fewer than 8 samples are no faster."""
 DEVICES = {  # memory that can hold connections: bytes, and where the figure comes from
     "spinnaker2-core": (65_536, "64 KB of a core's memory, code not counted"),
     "ice40-up5k": (15_360, "30 block RAMs of 4 kbit; the single-port RAM not counted"),
@@ -169,6 +171,7 @@ class TrainingConfig:
     method          : how connections come and go (``methods.py``); all but deep_r are there to compare with
     drop            : share of the connections that set and rigl replace at first
     rewire_every    : steps between two rewirings of rigl
+    batch_size      : samples per step; ``auto`` is 32, or less where the run would have few steps, down to 8
     optimizer       : what turns the gradient into a direction: ``sgd``, ``momentum`` or ``adam``
     momentum, beta2 : decay per step of the first moment (momentum, adam) and of the second (adam)
     learning_rate   : eta at its highest
@@ -187,8 +190,8 @@ class TrainingConfig:
     method: str = "deep_r"
     drop: float = 0.3
     rewire_every: int = 100
-    epochs: int = 10
-    batch_size: int = 32
+    epochs: int = 30
+    batch_size: int | str = AUTO
     optimizer: str = "adam"
     momentum: float = 0.9
     beta2: float = 0.999
@@ -208,13 +211,20 @@ class TrainingConfig:
         for name, known in (("method", METHODS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             _require(value in known, f"training.{name}", value, f"expected one of {', '.join(known)}")
-        _require(not isinstance(self.l1, str) or self.l1 == AUTO, "training.l1", self.l1,
-                 f"expected a number or {AUTO}")
+        for name in ("l1", "batch_size"):
+            value = getattr(self, name)
+            _require(not isinstance(value, str) or value == AUTO, f"training.{name}", value, f"a number or {AUTO!r}")
         _require_bounds("training", self)
         _require(self.method != "soft_deep_r" or self.optimizer == "sgd", "training.optimizer", self.optimizer,
                  "soft_deep_r is defined for sgd only")
         _require(self.method != "soft_deep_r" or self.l1 != AUTO, "training.l1", self.l1,
                  "soft_deep_r needs a number, theta_min = -T (1 - p) / (l1 p)")
+
+    @property
+    def batch(self) -> int:
+        """``batch_size`` once the data has settled it (``steps.settled``)."""
+        assert isinstance(self.batch_size, int)
+        return self.batch_size
 
     @property
     def dense(self) -> bool:

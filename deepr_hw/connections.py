@@ -5,6 +5,7 @@ the next level; connections are sorted by (source, out_idx), which is (layer, in
 over all sources then holds the whole network, so moving a connection from one layer to another is no special case.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from .partition import Partition
 from .share import share_per_layer
+
+_FAN_IN, _FAN_OUT = 3, 2  # of a hidden neuron that is used at first
 
 
 @dataclass(eq=False)
@@ -119,6 +122,64 @@ def first_partition(partition: Partition) -> Partition:
     return replace(partition, limits=limits, source_part=np.repeat(np.arange(n_layers), partition.sizes[:-1]))
 
 
+def first_widths(sizes: tuple[int, ...], counts: Sequence[int]) -> list[int]:
+    """Neurons of each level that the first connections, ``counts`` in each layer, lead to: all inputs and outputs, and
+    of the hidden ones so many that each gets three connections and gives two. Spread over more, few of them would lie
+    on a complete path from the inputs to the outputs, and without one nothing is learnt."""
+    widths = list(sizes)
+    for level in range(1, len(sizes) - 1):
+        widths[level] = min(sizes[level], max(1, min(counts[level - 1] // _FAN_IN, counts[level] // _FAN_OUT)))
+    while full := [i for i, count in enumerate(counts) if widths[i] * widths[i + 1] < count]:
+        for level in {level for i in full for level in (i, i + 1)}:
+            widths[level] = min(sizes[level], 2 * widths[level])
+    return widths
+
+
+def first_positions(partition: Partition, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct random positions, exactly the limit of each group: (source, out_idx), sorted.
+
+    Where a layer is a group they go to a random choice of ``first_widths`` neurons, and reach every hidden one of them
+    from both sides; in budgets that cut layers up they are uniform in each group.
+    """
+    partition = first_partition(partition)
+    sizes, starts = partition.sizes, np.cumsum((0, *partition.sizes[:-1]))
+    if partition.n_groups != len(sizes) - 1 or np.ptp(partition.target_part):
+        return draw_positions(partition, rng)
+    counts = partition.limits.tolist()
+    chosen = [rng.permutation(n)[:width] for n, width in zip(sizes, first_widths(sizes, counts), strict=True)]
+    sources, targets = [], []
+    for layer, count in enumerate(counts):
+        hidden = [chosen[level].size for level in (layer, layer + 1) if 0 < level < len(sizes) - 1]
+        row, column = covering_positions(rng, chosen[layer].size, chosen[layer + 1].size, count,
+                                         min(count, max(hidden, default=0)))
+        sources.append(starts[layer] + chosen[layer][row])
+        targets.append(chosen[layer + 1][column])
+    source, out_idx = np.concatenate(sources), np.concatenate(targets)
+    order = np.argsort(source << 32 | out_idx)
+    return source[order], out_idx[order].astype(np.int32)
+
+
+def covering_positions(rng: np.random.Generator, n_rows: int, n_columns: int, k: int,
+                       n_covering: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row, column) of ``k`` distinct random positions. The first ``n_covering`` use all rows equally often and all
+    columns, to within one, where chance finds such a choice; the others are uniform."""
+    row, column = (np.concatenate([np.tile(np.arange(n), n_covering // n), rng.permutation(n)[: n_covering % n]])
+                   for n in (n_rows, n_columns))
+    row = rng.permutation(row)
+    for _ in range(100):
+        key = row * n_columns + column
+        order = np.argsort(key, kind="stable")
+        repeated = order[1:][np.diff(key[order]) == 0]
+        if repeated.size == 0:
+            break
+        pool = np.union1d(repeated, rng.permutation(n_covering)[: repeated.size])
+        row[pool] = rng.permutation(row[pool])
+    key = np.unique(row * n_columns + column)
+    drawn = choose_distinct(rng, n_rows * n_columns, k)  # of these at least k - key.size are new
+    key = np.concatenate([key, drawn[~np.isin(drawn, key)][: k - key.size]])
+    return key // n_columns, key % n_columns
+
+
 def first_scales(sizes: tuple[int, ...], counts: np.ndarray, init: str) -> np.ndarray:
     """(L,) standard deviation of each layer's first weights: one over the root of its ``counts`` per output, at least 1
     (``fan_in``), or of its inputs (``n_in``)."""
@@ -127,12 +188,11 @@ def first_scales(sizes: tuple[int, ...], counts: np.ndarray, init: str) -> np.nd
 
 def make_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0,
                      init: str = "fan_in") -> Connections:
-    """Random connections: distinct positions, uniform in each group of ``first_partition``, random signs,
-    ``theta = |N(0, 1)| * first_scales``.
+    """Random connections: ``first_positions``, random signs, ``theta = |N(0, 1)| * first_scales``.
 
-    Source: Bellec et al. 2018 and the authors' code (which draws positions with replacement; we don't).
+    Source: Bellec et al. 2018 and the authors' code, which draws uniform positions, with replacement.
     """
-    source, out_idx = draw_positions(first_partition(partition), rng)
+    source, out_idx = first_positions(partition, rng)
     layer = np.repeat(np.arange(len(partition.sizes) - 1), partition.sizes[:-1])[source]
     scales = first_scales(partition.sizes, np.bincount(layer, minlength=len(partition.sizes) - 1), init)
     weight = (rng.standard_normal(source.size) * scales[layer]).astype(np.float32)

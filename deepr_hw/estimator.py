@@ -61,7 +61,7 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *,
                  budget: str | dict[str, Any] = "per_layer", scale: str = "auto", bias: bool = True,
-                 method: str = "deep_r", optimizer: str = "adam", epochs: int = 30, batch_size: int = 32,
+                 method: str = "deep_r", optimizer: str = "adam", epochs: int = 30, batch_size: int | str = "auto",
                  learning_rate: float = 0.01, schedule: str = "cosine", decay: float = 0.8,
                  label_smoothing: float = 0.0, l1: float | str = "auto", idle: float = 20.0,
                  temperature: float = 2.5e-11, weight_bits: int = 8, activation_bits: int = 8,

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import memory
 from .budget import make_partition
-from .config import Config
+from .config import AUTO_BATCH, Config
 from .connections import Connections, make_connections
 from .deepr import encode
 from .drawing import Arrays, as_arrays
@@ -148,9 +148,9 @@ def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng:
 def check_size(config: Config, sizes: tuple[int, ...]) -> None:
     """Raise ``ValueError`` with the figure when the neurons of a network and their values for a batch would not fit the
     memory."""
-    n = sum(sizes)
-    memory.require(n * (_NEURON_BYTES + 8 * config.training.batch_size),
-                   f"network.hidden: {n:,} neurons in batches of {config.training.batch_size:,}")
+    n, batch = sum(sizes), config.training.batch_size
+    batch = AUTO_BATCH[1] if isinstance(batch, str) else batch
+    memory.require(n * (_NEURON_BYTES + 8 * batch), f"network.hidden: {n:,} neurons in batches of {batch:,}")
 
 
 def calibrate(model: Model, x: np.ndarray, weight_bits: int, activation_bits: int) -> None:

@@ -1,12 +1,13 @@
 """The steps of one epoch: learning rates, deformed images, compiled steps, and rewirings between them."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from .augment import augment
 from .budget import make_partition
-from .config import AUTO, OPTIMIZERS, Config, TrainingConfig
+from .config import AUTO, AUTO_BATCH, OPTIMIZERS, Config, TrainingConfig
 from .data import CodedDataset
 from .drawing import Arrays, Groups, as_groups, recount
 from .epoch import Rule, Totals, make_scratch, run_steps
@@ -28,10 +29,12 @@ def learning_rates(t: TrainingConfig, epoch: int, n_steps: int) -> np.ndarray:
 class Course(NamedTuple):
     """What is known of a run before its first step.
 
-    theta     : mean of the first thetas
-    total_eta : sum of the learning rates of all its steps
+    batch_size : samples per step
+    theta      : mean of the first thetas
+    total_eta  : sum of the learning rates of all its steps
     """
 
+    batch_size: int
     theta: float
     total_eta: float
 
@@ -45,13 +48,24 @@ class Prior(NamedTuple):
 
 _TOTAL_SHRINK = 4.0
 _MOST_L1 = 0.05
+_STEPS = 16_000
 
 
 def make_course(t: TrainingConfig, weight: np.ndarray, n_samples: int) -> Course:
-    """The course of a run on ``n_samples`` samples from the first weights (K,) on."""
-    n_steps = -(-n_samples // t.batch_size)
+    """The course of a run on ``n_samples`` samples from the first weights (K,) on.
+
+    ``batch_size = "auto"`` is what makes 16,000 steps of it, within ``AUTO_BATCH``.
+    """
+    least, most = AUTO_BATCH
+    batch = t.batch_size if isinstance(t.batch_size, int) else min(most, max(least, n_samples * t.epochs // _STEPS))
+    n_steps = -(-n_samples // batch)
     total = sum(float(learning_rates(t, epoch, n_steps).sum()) for epoch in range(t.epochs))
-    return Course(float(np.mean(np.abs(weight), dtype=np.float64)), total)
+    return Course(batch, float(np.mean(np.abs(weight), dtype=np.float64)), total)
+
+
+def settled(config: Config, course: Course) -> Config:
+    """``config`` with the batch size that the run has."""
+    return replace(config, training=replace(config.training, batch_size=course.batch_size))
 
 
 def make_prior(t: TrainingConfig, course: Course, epoch: int) -> Prior:
@@ -94,10 +108,10 @@ def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarr
     stops = sorted({len(etas), *(stop for every in (renewal, rewiring) if every
                                  for stop in range(every, len(etas), every))})
     whole = Totals(0, 0.0, 0, 0, model.connections.n_connections, 0)
-    scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
+    scratch = make_scratch(model.sizes, t.batch, model.bias_moments)
     first = 0
     for stop in stops:
-        part = order[first * t.batch_size : stop * t.batch_size]
+        part = order[first * t.batch : stop * t.batch]
         done = steps_of_an_epoch(config, model, x, y, part, etas[first:stop], stream, prior, log)
         whole = Totals(whole.steps + done.steps, whole.loss + done.loss, whole.right + done.right,
                        whole.rewired + done.rewired, min(whole.active_min, done.active_min),
@@ -106,7 +120,7 @@ def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarr
             return whole
         if rewiring and (stop % rewiring == 0 or stop == len(etas)):
             share = drop_share(config, (epoch + (stop - 1) // rewiring * rewiring / len(etas)) / t.epochs)
-            batch = order[(stop - 1) // rewiring * rewiring * t.batch_size :][: t.batch_size]
+            batch = order[(stop - 1) // rewiring * rewiring * t.batch :][: t.batch]
             whole = whole._replace(rewired=whole.rewired + rewire_by_gradient(
                 model, share, scratch, x, y, batch, t.label_smoothing, stream))
         if renewal and stop % renewal == 0 and stop < len(etas):
@@ -122,13 +136,13 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
     log = log or start_log(c.partition)
-    scratch = make_scratch(model.sizes, t.batch_size, model.bias_moments)
+    scratch = make_scratch(model.sizes, t.batch, model.bias_moments)
     steps, top = model.scales()
     net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
     groups = as_groups(c.partition, active)
     _count(net, groups)
     totals = run_steps(net, groups, model.values, model.bias, steps, top, scratch, _rule(config, model, prior), etas,
-                       np.ascontiguousarray(x), y, order, t.batch_size, stream, NORMAL_TABLE, log.extremes)
+                       np.ascontiguousarray(x), y, order, t.batch, stream, NORMAL_TABLE, log.extremes)
     log.steps += totals.steps
     _count(net, groups)
     k = c.partition.n_connections

@@ -23,7 +23,7 @@ from .noise import seed_state
 from .partition import Partition
 from .runfolder import Identity, check_same, identify
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
-from .steps import Course, deformed, learning_rates, make_course, make_prior, steps_and_rewirings
+from .steps import Course, deformed, learning_rates, make_course, make_prior, settled, steps_and_rewirings
 
 _EXPLODED = 100
 """Mean loss of an epoch that counts as divergence, in units of what guessing costs, ``log(n_classes)``."""
@@ -145,6 +145,7 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
     """Train epoch number ``epoch`` and measure it. Raises ``ValueError`` when the loss stops being finite."""
     started = time.perf_counter()
     fit, held_out = _split(config, dataset)
+    config = settled(config, state.course)
     t, q, model = config.training, config.quantization, state.model
     x, y = dataset.x_train[fit], dataset.y_train[fit]
     if t.dense:
@@ -157,7 +158,7 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
         if state.images is None or state.images[0] != number:
             state.images = number, deformed(config, dataset, x, np.random.default_rng((number + 1, t.seed)))
         x = state.images[1]
-    etas = learning_rates(config.training, epoch, -(-len(order) // t.batch_size))
+    etas = learning_rates(config.training, epoch, -(-len(order) // t.batch))
     totals = steps_and_rewirings(config, model, x, y, order, etas, state.stream, state.log, epoch,
                                  make_prior(t, state.course, epoch))
     _check_converging(totals, len(x), model, epoch, etas)

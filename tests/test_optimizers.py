@@ -7,11 +7,11 @@ import pytest
 
 from deepr_hw import data
 from deepr_hw.augment import augment
-from deepr_hw.config import TrainingConfig, load_config
+from deepr_hw.config import BudgetConfig, Config, TrainingConfig, load_config
 from deepr_hw.deepr import ADAM, MOMENTUM, SGD, decay_idle, precondition
 from deepr_hw.noise import seed_state
 from deepr_hw.runlog import EpochMetrics
-from deepr_hw.steps import Course, deformed, learning_rates, make_course, make_prior
+from deepr_hw.steps import Course, deformed, learning_rates, make_course, make_prior, settled
 from deepr_hw.train import exhausted, train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
@@ -60,7 +60,7 @@ def test_schedules():
 
 
 def test_the_prior_goes_from_its_first_weight_to_its_last():
-    course = Course(theta=1.0, total_eta=1.0)
+    course = Course(10, theta=1.0, total_eta=1.0)
 
     def weights(**training):
         t = TrainingConfig(l1=1e-3, **training)
@@ -76,17 +76,27 @@ def test_the_prior_goes_from_its_first_weight_to_its_last():
 def test_the_course_is_the_sum_of_the_rates():
     t = TrainingConfig(epochs=3, batch_size=10, learning_rate=0.4, schedule="step", decay=0.5)
     course = make_course(t, np.array([0.5, -1.5], np.float32), n_samples=25)
-    assert course == (1.0, pytest.approx(3 * (0.4 + 0.2 + 0.1)))
+    assert course == (10, 1.0, pytest.approx(3 * (0.4 + 0.2 + 0.1)))
     whole = make_course(TrainingConfig(epochs=8, batch_size=10), np.ones(2, np.float32), n_samples=1000)
     assert whole.total_eta == pytest.approx(8 * 100 * 0.01 / 2, rel=0.01), "half a cosine"
 
 
+@pytest.mark.parametrize(("n_samples", "epochs", "batch"), [(133, 30, 8), (14_000, 20, 17), (60_000, 10, 32),
+                                                            (1, 1, 8)])
+def test_a_run_on_few_samples_takes_smaller_batches(n_samples, epochs, batch):
+    course = make_course(TrainingConfig(epochs=epochs), np.ones(2, np.float32), n_samples)
+    assert course.batch_size == batch
+    config = Config(BudgetConfig(total=1))
+    assert config.training.batch_size == "auto"
+    assert settled(config, course).training.batch == batch
+
+
 def test_the_automatic_prior_takes_four_first_thetas_over_the_run():
-    course = Course(theta=0.3, total_eta=60.0)
+    course = Course(32, theta=0.3, total_eta=60.0)
     t = TrainingConfig()
     assert (t.l1, t.idle) == ("auto", 20)
     assert make_prior(t, course, 0) == (pytest.approx(4 * 0.3 / 60), pytest.approx(20 * 0.3 / 60))
-    assert make_prior(t, Course(0.3, 0.01), 0).l1 == 0.05, "a newborn must outlive its first step"
+    assert make_prior(t, Course(32, 0.3, 0.01), 0).l1 == 0.05, "a newborn must outlive its first step"
     for method in ("fixed", "set", "rigl", "gradual"):
         assert make_prior(TrainingConfig(method=method), course, 0) == (0, 0), "nothing dies there"
         assert make_prior(TrainingConfig(method=method, l1=1e-4), course, 0) == (1e-4, 0)

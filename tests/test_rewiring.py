@@ -10,6 +10,7 @@ from deepr_hw.deepr import update
 from deepr_hw.drawing import as_arrays, as_groups, recount
 from deepr_hw.noise import NORMAL_TABLE, below, normal, seed_state
 from deepr_hw.rewiring import grow_connections, insert, remove, rewire, rewire_numpy
+from deepr_hw.share import share_per_layer
 
 SIZES = (7, 5, 4)
 
@@ -211,6 +212,30 @@ def test_first_weights_keep_the_size_of_a_signal(make):
             assert np.std(c.weight[where]) * np.sqrt(n) == pytest.approx(1, rel=0.02 if n > 1 and where.stop < 50_001
                                                                            else 0.3)
     assert first_partition(make_partition(BudgetConfig(total=2), sizes)).n_groups == 1, "too few to be shared out"
+
+
+def complete(c):
+    """Share of the connections on a complete path, by following every one of them step by step."""
+    level = np.cumsum((0, *c.sizes))
+    rows = zip(c.sources(), c.out_idx, c.layers(), strict=True)
+    edges = [(int(s), int(level[layer + 1] + o)) for s, o, layer in rows]
+    forth, back = set(range(c.sizes[0])), set(range(int(level[-2]), int(level[-1])))
+    for _ in c.sizes:
+        forth |= {b for a, b in edges if a in forth}
+        back |= {a for a, b in edges if b in back}
+    return np.mean([a in forth and b in back for a, b in edges])
+
+
+@pytest.mark.parametrize(("sizes", "k"), [((64, 300, 100, 10), 502), ((64, 300, 100, 10), 120), ((4, 300, 100, 3), 315),
+                                          ((64, 64, 64, 64, 64, 10), 164), ((64, 16, 10), 24), ((2, 300, 100, 2), 308)])
+@pytest.mark.parametrize("budget", ["total", "per_layer"])
+def test_first_connections_lead_somewhere(sizes, k, budget):
+    limits = share_per_layer(k, sizes) if budget == "per_layer" else k
+    partition = make_partition(BudgetConfig(**{budget: limits}), sizes)
+    for seed in range(5):
+        c = make_connections(partition, np.random.default_rng(seed))
+        c.check()
+        assert complete(c) == 1
 
 
 def test_recount_sees_what_is_unsound():
