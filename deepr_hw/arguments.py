@@ -267,12 +267,15 @@ def _add_certify(commands: _Commands) -> None:
 def _add_import(commands: _Commands) -> None:
     parser = _command(commands, "networks:import_", "make an integer network of a model that was pruned elsewhere",
                       "  deepr-hw import pruned_qdq.onnx --out net.safetensors --data mnist --unit 0.00392157\n"
-                      "  deepr-hw import weights.npz --out net.safetensors --data my.npz\n")
-    parser.add_argument("model", metavar="MODEL", type=Path, help="an .onnx file (QDQ, QONNX, float) or an .npz of "
-                        "weight matrices (n_in, n_out) and biases in order")
+                      "  deepr-hw import weights.npz --out net.safetensors --data my.npz\n"
+                      "  deepr-hw import state_dict.safetensors --out net.safetensors --data mnist --layout out-in\n")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="an .onnx file (QDQ, QONNX, float), or the weights "
+                        "in .npz or .safetensors: arrays in order, or by key as in a PyTorch state dict")
     parser.add_argument("--out", metavar="NET", type=Path, required=True, help="the IntNet file to write")
     parser.add_argument("--data", metavar="NAME", help="calibrates a float model on the training samples and measures "
                         "agreement with the original on the test samples")
     parser.add_argument("--unit", metavar="X", type=_unit, help="input value of the original per value of the "
                         "data, e.g. 0.00392157 for bytes scaled to 0..1 (default: that for bytes, else 1)")
+    parser.add_argument("--layout", choices=("in-out", "out-in"), help="of the matrices in .npz or .safetensors: "
+                        "(n_in, n_out) or (n_out, n_in) (default: what names and shapes tell)")
     _add_json(parser)

@@ -27,11 +27,16 @@ def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float
     x_unit      : value per uint8 input code, e.g. 1 / 255 for pixels; replaces the original's input quantizer
 
     Raises ``ValueError`` naming the layer that needs a calibration set, more than 8 bits or more than 32-bit sums, or
-    that holds what is no number.
+    that holds what is no number; or for a calibration set of another size.
     """
     for layer in chain.layers:
         if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
             raise ValueError(f"{layer.name}: weights or biases contain NaN or infinity")
+    n_in = chain.layers[0].weight.shape[0]
+    if calibration is not None and int(np.prod(np.shape(calibration)[1:])) != n_in:
+        raise ValueError(f"{chain.layers[0].name}: takes {n_in} features, the data has "
+                         f"{int(np.prod(np.shape(calibration)[1:]))}")
+    chain = chain if x_unit is None else chain.without_input_scale()
     notes: list[str] = []
     seen = None if calibration is None else chain.evaluate(calibration)
     entry = _entry(chain, seen, x_unit, notes)
@@ -46,7 +51,7 @@ def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float
         target = None if last else _target(layer, sums, notes)
         codes, step = _weight_codes(layer, target.step / unit if target else None, notes)
         acc_unit = unit * step
-        bias = np.rint(layer.bias / acc_unit) - zero * codes.sum(axis=0)
+        bias = _bias_codes(layer, acc_unit, notes) - zero * codes.sum(axis=0)
         w_format = Format(min(8, max(2, signed_bits(int(codes.min(initial=0)), int(codes.max(initial=0))))), True,
                           _nominal(step))
         y_format = None
@@ -79,7 +84,11 @@ def _input_map(chain: Chain, x_unit: float, x_zero: int, x_format: Format) -> Af
 
 
 def _entry(chain: Chain, seen: list[np.ndarray] | None, x_unit: float | None, notes: list[str]) -> Quantizer:
-    if x_unit is not None:
+    scaled = np.any(np.asarray(chain.scale) != 1) or np.any(np.asarray(chain.offset) != 0)
+    if x_unit is not None and scaled:  # a scale per feature: codes of what it gives, by the input's quantizer if any
+        ends = [np.clip(end * chain.scale + chain.offset, chain.low, chain.high) for end in (0.0, 255 * x_unit)]
+        seen = [np.concatenate([np.ravel(end) for end in ends])] if seen is None else seen
+    elif x_unit is not None:
         if chain.quantizer is not None and chain.quantizer != Quantizer(x_unit, 0, 255):
             notes.append(f"input: step {chain.quantizer.step:g} replaced by {x_unit:g} over uint8 codes")
         return Quantizer(x_unit, 0, 255)
@@ -137,6 +146,16 @@ def _weight_codes(layer: Dense, aligned: float | None, notes: list[str]) -> tupl
         notes.append(f"{layer.name}: weights quantized to 8 bits with one step {step:g}, "
                      f"relative error {np.sqrt(min(errors) / power):.2g}")
     return np.clip(np.rint(layer.weight / step), -128, 127).astype(np.int64), step
+
+
+def _bias_codes(layer: Dense, acc_unit: float, notes: list[str]) -> np.ndarray:
+    """Biases in whole accumulator steps, float64."""
+    exact = layer.bias / acc_unit
+    error = np.abs(np.rint(exact) - exact)
+    if (error > 1e-6 * np.maximum(1, np.abs(exact))).any():  # float32 holds a whole number of steps that closely
+        notes.append(f"{layer.name}: biases rounded to the accumulator's step {acc_unit:g}, by up to "
+                     f"{error.max() * acc_unit:.2g}")
+    return np.rint(exact)
 
 
 def _drop_last_quantizer(layer: Dense, notes: list[str]) -> None:

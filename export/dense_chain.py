@@ -1,6 +1,6 @@
 """A feed-forward network of dense layers as other people's files describe it, in real numbers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -66,6 +66,25 @@ class Chain:
     low: float = -np.inf
     high: float = np.inf
     ending: str = ""
+
+    def without_input_scale(self) -> "Chain":
+        """The same with the input's scale and offset in the first layer, where one positive scale holds for all
+        features; else the chain as it is."""
+        scales, offset = np.unique(np.asarray(self.scale, np.float64)), np.asarray(self.offset, np.float64)
+        bounded = self.quantizer is not None or self.low != -np.inf or self.high != np.inf
+        if scales.size != 1 or scales[0] <= 0 or (bounded and np.unique(offset).size != 1):
+            return self
+        scale, first = float(scales[0]), self.layers[0]
+        shift = float(offset.reshape(-1)[0]) / scale
+        quantizer = self.quantizer
+        if quantizer is not None:
+            ends = (end - round(shift * scale / quantizer.step) for end in (quantizer.lowest, quantizer.highest))
+            quantizer = Quantizer(quantizer.step / scale, *ends)
+        offsets = np.broadcast_to(offset, first.weight.shape[0]) @ first.weight
+        first = replace(first, weight=first.weight * scale, bias=first.bias + offsets,
+                        step=None if first.step is None else first.step * scale)
+        low, high = (end / scale - shift if bounded else end for end in (self.low, self.high))
+        return Chain((first, *self.layers[1:]), quantizer, low=low, high=high, ending=self.ending)
 
     def evaluate(self, values: np.ndarray) -> list[np.ndarray]:
         """Input and sums of every layer, float64: [input 0, sums 0, sums 1, ...], quantized where the chain is."""

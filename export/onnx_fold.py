@@ -1,16 +1,20 @@
 """Folding the constant part of an ONNX graph, keeping in sight which codes and connections a constant is made of."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 SHAPING = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "Cast")
 """Operators that leave the values alone."""
+
+MAX_DENSE = 1 << 28
+"""Most elements of a sparse initializer: it becomes a matrix here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +34,38 @@ class Const:
         return Const(parts[0], parts[1], self.step, parts[2])
 
 
+def stored_constants(graph: onnx.GraphProto) -> dict[str, Const]:
+    """Every initializer by name; the positions that a sparse one names are its connections.
+
+    Raises ``ValueError`` naming a sparse one that contradicts itself.
+    """
+    dense = {tensor.name: Const(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
+    return dense | {tensor.values.name: _from_sparse(tensor) for tensor in graph.sparse_initializer}
+
+
+def _from_sparse(tensor: onnx.SparseTensorProto) -> Const:
+    shape, name = tuple(tensor.dims), tensor.values.name
+    values, position = numpy_helper.to_array(tensor.values), numpy_helper.to_array(tensor.indices).astype(np.int64)
+    size = math.prod(shape)
+    if not 0 <= size <= MAX_DENSE:
+        raise ValueError(f"sparse initializer {name!r}: shape {shape}, at most {MAX_DENSE} elements can be imported")
+    place = position if position.ndim == 1 else None
+    if position.ndim == 2 and position.shape[1] == len(shape):
+        inside = (position >= 0) & (position < np.array(shape))
+        place = np.where(inside.all(axis=1), position @ np.cumprod([1, *shape[:0:-1]])[::-1], -1)
+    if place is None or place.size != values.size or (place < 0).any() or (place >= size).any():
+        raise ValueError(f"sparse initializer {name!r}: {values.size} values at indices of shape {position.shape} "
+                         f"that are not one for each, or lie outside of {shape}")
+    whole, connected = np.zeros(size, values.dtype), np.zeros(size, bool)
+    whole[place], connected[place] = values.reshape(-1), True
+    return Const(whole.reshape(shape), connected=connected.reshape(shape))
+
+
 def fold(model: onnx.ModelProto, node: onnx.NodeProto, consts: list[Any]) -> Const:
     """The output of ``node`` of ``model`` on constants. Raises ``ValueError`` where it can't be computed."""
     first = consts[0] if consts else None
+    if node.op_type == "Constant" and (sparse := attribute(node, "sparse_value", None)) is not None:
+        return _from_sparse(sparse)
     if node.op_type == "DequantizeLinear" and first is not None:
         zero = consts[2].values if len(consts) > 2 and consts[2] is not None else None
         return dequantized(first, array_of(consts, 1), zero, attribute(node, "axis", 1))

@@ -16,38 +16,66 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from deepr_hw import reference
+from deepr_hw.fixed import MAX_FRAC
 
-from . import onnx_exact
+from . import array_chain, onnx_exact
+from .array_chain import read_arrays
 from .chain_quantize import to_intnet
-from .dense_chain import Chain, Dense, Imported
+from .dense_chain import Imported
+from .onnx_fold import stored_constants
+from .onnx_head import find_head
 from .onnx_read import read_chain
 from .onnx_session import open_session
 from .qonnx_export import DOMAIN, quant_function
 
 
-def import_model(path: Path, calibration: np.ndarray | None = None, x_unit: float | None = None) -> Imported:
-    """The network in ``path``: an ``.onnx`` file, or an ``.npz`` with matrices (n_in, n_out) and bias vectors in the
-    order of the layers (``np.savez(path, *keras_model.get_weights())``), rectifiers between them.
+def import_model(path: Path, calibration: np.ndarray | None = None, x_unit: float | None = None,
+                 layout: str | None = None) -> Imported:
+    """The network in ``path``: an ``.onnx`` file, or arrays in ``.npz`` or ``.safetensors`` (see ``array_chain``), such
+    as PyTorch's state dict or ``np.savez(path, *keras_model.get_weights())``.
 
     calibration : (n, ...) input values as the original takes them, for activations that are not quantized
     x_unit      : original input value per uint8 code (1 / 255 for pixels scaled to 0..1), so that the codes of a data
                   set go in as they are; default: the original's input quantizer, else the calibration set's range
+    layout      : of arrays, ``in-out`` for matrices (n_in, n_out) or ``out-in``; default: what names and shapes tell
 
     Raises ``ValueError`` naming file and node for what can't be imported, ``OSError`` for what can't be read.
     """
     path = Path(path)
+    check_unit(x_unit)
+    if layout is not None and not _is_arrays(path):
+        raise ValueError(f"layout {layout}: only arrays ({', '.join(array_chain.SUFFIXES)}) have one, {path} has none")
+    about = {"imported_from": path.name}
     try:
-        if path.suffix == ".npz":
-            return to_intnet(read_arrays(path), calibration, x_unit, {"imported_from": path.name})
+        if _is_arrays(path):
+            n_in = None if calibration is None else int(np.prod(np.shape(calibration)[1:]))
+            return to_intnet(read_arrays(path, n_in, layout), calibration, x_unit, about)
         model = _load(path)
-        return to_intnet(read_chain(model), calibration, x_unit, {"imported_from": path.name}, _class_labels(model))
+        head = find_head(model)
+        chain = read_chain(model, head)
+        return to_intnet(chain, calibration, x_unit, about, _class_labels(model) or head.labels)
+    except MemoryError:
+        raise ValueError(f"{path}: its arrays don't fit into memory") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
+def check_unit(x_unit: float | None) -> None:
+    """Raises ``ValueError`` unless ``x_unit`` is None or a positive number that a format's step can be near to."""
+    if x_unit is not None and not 2.0**-MAX_FRAC <= x_unit <= 2.0**MAX_FRAC:
+        raise ValueError(f"unit {x_unit}: must be a positive number, the original's input value per code "
+                         f"(2**-{MAX_FRAC} to 2**{MAX_FRAC})")
+
+
+def _is_arrays(path: Path) -> bool:
+    return path.suffix in array_chain.SUFFIXES
+
+
 def _load(path: Path) -> onnx.ModelProto:
+    """The model, with the definition of ``Quant`` where it uses it."""
     try:
         model = onnx.load(path)
     except OSError:
@@ -56,6 +84,14 @@ def _load(path: Path) -> onnx.ModelProto:
         raise ValueError(f"no ONNX model ({error})") from None
     if not model.graph.node:
         raise ValueError("no ONNX model (no nodes in it)")
+    if not model.graph.output:
+        raise ValueError("no ONNX model (no output)")
+    if not model.functions and any(node.op_type == "Quant" for node in model.graph.node):
+        for node in model.graph.node:
+            node.domain = DOMAIN if node.op_type == "Quant" else node.domain
+        if DOMAIN not in {entry.domain for entry in model.opset_import}:
+            model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+        model.functions.append(quant_function())
     return model
 
 
@@ -66,30 +102,6 @@ def _class_labels(model: onnx.ModelProto) -> tuple[str, ...]:
     except json.JSONDecodeError:
         return ()
     return tuple(map(str, labels)) if isinstance(labels, list) else ()
-
-
-def read_arrays(path: Path) -> Chain:
-    """The chain of an ``.npz`` of arrays. Raises ``ValueError`` naming the array that doesn't fit."""
-    layers: list[Dense] = []
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            values = np.asarray(arrays[name], np.float64)
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name}: contains NaN or infinity")
-            if values.ndim == 2:
-                if layers and layers[-1].weight.shape[1] != values.shape[0]:
-                    raise ValueError(f"{name}: takes {values.shape[0]} features, the layer before gives "
-                                     f"{layers[-1].weight.shape[1]}")
-                layers.append(Dense(name, values, values != 0, np.zeros(values.shape[1]), low=0.0))
-            elif values.ndim == 1 and layers and layers[-1].bias.shape == values.shape and not layers[-1].bias.any():
-                last = layers.pop()
-                layers.append(Dense(last.name, last.weight, last.connected, values, low=0.0))
-            else:
-                raise ValueError(f"{name}: shape {values.shape} is neither a matrix nor the bias of the one before")
-    if not layers:
-        raise ValueError("no matrix in it")
-    last = layers.pop()
-    return Chain((*layers, Dense(last.name, last.weight, last.connected, last.bias)))
 
 
 @dataclass(frozen=True)
@@ -108,10 +120,18 @@ class Agreement:
     rms_error: float
 
 
-def agreement(path: Path, imported: Imported, values: np.ndarray) -> Agreement:
-    """Compare the original in ``path`` with ``imported`` on input ``values`` (n, ...), as the original takes them."""
-    expected = original_outputs(path, values)
+def agreement(path: Path, imported: Imported, values: np.ndarray, layout: str | None = None) -> Agreement:
+    """Compare the original in ``path`` with ``imported`` on input ``values`` (n, ...), as the original takes them.
+
+    Raises ``ValueError`` naming the file whose model can't be run or gives outputs of another shape.
+    """
+    try:
+        expected = original_outputs(path, values, layout)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     logits = reference.logits(imported.net, imported.codes(values)) * imported.logit_unit
+    if expected.shape[1] == 1 and logits.shape[1] == 2:  # one sigmoid, imported as two classes
+        expected = np.concatenate([np.zeros_like(expected), expected], axis=1)
     if expected.shape != logits.shape:
         raise ValueError(f"{path}: gives outputs of shape {expected.shape}, the import {logits.shape}")
     power = float(np.sqrt(np.square(expected).mean())) or 1.0
@@ -119,36 +139,29 @@ def agreement(path: Path, imported: Imported, values: np.ndarray) -> Agreement:
                      int((expected == logits).sum()), float(np.sqrt(np.square(expected - logits).mean())) / power)
 
 
-def original_outputs(path: Path, values: np.ndarray) -> np.ndarray:
-    """(n, n_out) float64 outputs of the model in ``path`` as its file defines them: onnxruntime without optimizations
-    (which change quantized models), integer products by ``onnx_exact``, Quant nodes by their definition; arrays in
-    float64."""
-    if Path(path).suffix == ".npz":
-        return read_arrays(Path(path)).evaluate(values)[-1]
-    model = _load(Path(path))
-    domains = {node.domain for node in model.graph.node if node.op_type == "Quant"}
-    if domains and not model.functions:
-        for node in model.graph.node:
-            node.domain = DOMAIN if node.op_type == "Quant" else node.domain
-        if DOMAIN not in {entry.domain for entry in model.opset_import}:
-            model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-        model.functions.append(quant_function())
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [info for info in model.graph.input if info.name not in stored]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    name, run = inputs[0].name, _evaluator(model)
-    kind = inputs[0].type.tensor_type
+def original_outputs(path: Path, values: np.ndarray, layout: str | None = None) -> np.ndarray:
+    """(n, n_out) float64 logits of the model in ``path`` as its file defines them, before a softmax: onnxruntime
+    without optimizations (which change quantized models), integer products by ``onnx_exact``, Quant nodes by their
+    definition; arrays in float64."""
+    path = Path(path)
+    if _is_arrays(path):
+        return read_arrays(path, int(np.prod(np.shape(values)[1:])), layout).evaluate(values)[-1]
+    model = _load(path)
+    model = _up_to(model, find_head(model).tensor)
+    (entry,) = model.graph.input
+    kind, run = entry.type.tensor_type, _evaluator(model)
     shape = [dim.dim_value or -1 for dim in kind.shape.dim]
-    block = shape[0] if shape[0] > 0 else 4096
-    fed = np.asarray(values).astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    fed = fed.reshape([len(fed), *(shape[1:] if len(shape) > 2 else [-1])])
-    parts = []
+    fixed = shape[0] if shape and shape[0] > 0 else 0
+    fed = _shaped_like(np.asarray(values).astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+    block, parts = fixed or 4096, []
     for i in range(0, len(fed), block):
         part = fed[i : i + block]
-        whole = np.resize(part, (block, *part.shape[1:])) if shape[0] > 0 else part  # a fixed batch is filled up
-        parts.append(run({name: whole})[: len(part)])
-    return np.concatenate(parts).astype(np.float64)
+        whole = np.resize(part, (block, *part.shape[1:])) if fixed else part  # a fixed batch is filled up
+        try:
+            parts.append(run({entry.name: whole})[: len(part)])
+        except Exception as error:  # of kinds that share no base class
+            raise ValueError(f"it can't be run: {error}") from None
+    return np.concatenate(parts).astype(np.float64).reshape(len(fed), -1)
 
 
 def _evaluator(model: onnx.ModelProto) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
@@ -159,3 +172,40 @@ def _evaluator(model: onnx.ModelProto) -> Callable[[dict[str, np.ndarray]], np.n
         return lambda feed: np.asarray(evaluator.run(None, feed)[0])
     session = open_session(model.SerializeToString(), "disable")
     return lambda feed: np.asarray(session.run(None, feed)[0])
+
+
+def _shaped_like(values: np.ndarray, shape: list[int]) -> np.ndarray:
+    """``values`` (n, ...) as samples of ``shape``, where -1 is an open size."""
+    inner = shape[1:] if len(shape) > 1 else [-1]
+    if inner.count(-1) > 1:
+        inner = [values[0].size if i == len(inner) - 1 else 1 for i in range(len(inner))]
+    try:
+        return values.reshape([len(values), *inner])
+    except ValueError:
+        raise ValueError(f"takes samples of shape {tuple(shape[1:])}, the data has {values.shape[1:]}") from None
+
+
+def _up_to(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """``model`` with ``tensor`` as its only output and without the nodes behind it; sparse constants become dense,
+    because onnxruntime takes them of some types only."""
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    graph = cut.graph
+    sparse = {entry.values.name for entry in graph.sparse_initializer}
+    constants = stored_constants(model.graph)
+    graph.initializer.extend(numpy_helper.from_array(constants[name].values, name) for name in sparse)
+    del graph.sparse_initializer[:]
+    needed, nodes = {tensor}, []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            nodes.append(node)
+    inputs = [info for info in model.graph.input if info.name not in constants]
+    initializers = [entry for entry in graph.initializer if entry.name in needed]
+    for field, kept in ((graph.node, reversed(nodes)), (graph.input, inputs), (graph.initializer, initializers)):
+        del field[:]  # type: ignore[attr-defined]
+        field.extend(kept)  # type: ignore[attr-defined]
+    if tensor != model.graph.output[0].name:
+        del graph.output[:]
+        graph.output.append(onnx.ValueInfoProto(name=tensor))
+    return cut

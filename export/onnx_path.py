@@ -30,15 +30,30 @@ def _single(others: list[Any], i: int, default: float | None = None) -> float:
     return float(values.reshape(-1)[0])
 
 
-def shaped(node: onnx.NodeProto, path: Path, others: list[Any]) -> Path:
-    """The same path, if the operator only flattens."""
+def shaped(node: onnx.NodeProto, path: Path, others: list[Any], n_features: int | None = None) -> Path:
+    """The same path, if the operator only flattens the ``n_features`` of a sample (None: unknown) or changes the type
+    of real numbers."""
+    if node.op_type == "Cast":
+        return _cast(node, path)
     if node.op_type == "Reshape":
         shape = array_of(others, 0).astype(int).tolist()
-        if len(shape) != 2 or (shape[0] not in (-1, 0, 1) and shape[1] != -1):
+        flat = len(shape) == 2 and shape[0] >= -1 and (shape[0] in (-1, 0, 1) or shape[1] == -1)
+        if not flat or (n_features is not None and shape[1] not in (-1, 0, n_features)):
             raise ValueError(f"reshapes to {shape}; only flattening to (batch, features) is understood")
     if node.op_type == "Flatten" and attribute(node, "axis", 1) != 1:
         raise ValueError("flattens the batch")
     return path
+
+
+def _cast(node: onnx.NodeProto, path: Path) -> Path:
+    target = helper.tensor_dtype_to_np_dtype(attribute(node, "to", 0))
+    if target.kind in "iub":
+        raise ValueError(f"casts to {target}, which drops the fraction; only QuantizeLinear makes codes")
+    if path.codes is None:
+        return path
+    if path.codes[0] != 0:
+        raise ValueError("casts codes; only DequantizeLinear makes values of them")
+    return decoded(path, 1.0, 0)
 
 
 def settle(path: Path) -> Path:
@@ -70,6 +85,13 @@ def _affine(node: onnx.NodeProto, path: Path, others: list[Any], place: int) -> 
         raise ValueError("divides by the data")
     factor = values if node.op_type == "Mul" else 1.0 / values
     return replace(path, scale=path.scale * factor, offset=path.offset * factor)
+
+
+def _scaler(node: onnx.NodeProto, path: Path, others: list[Any], place: int) -> Path:
+    """scikit-learn's StandardScaler: (x - offset) * scale."""
+    offset, scale = (np.asarray(attribute(node, name, [default]), np.float64)
+                     for name, default in (("offset", 0.0), ("scale", 1.0)))
+    return replace(path, scale=path.scale * scale, offset=(path.offset - offset) * scale)
 
 
 def _batch_normalization(node: onnx.NodeProto, path: Path, others: list[Any], place: int) -> Path:
@@ -244,6 +266,6 @@ STEPS: dict[str, Callable[[onnx.NodeProto, Path, list[Any], int], Path]] = {
     "Add": _affine, "Sub": _affine, "Mul": _affine, "Div": _affine, "BatchNormalization": _batch_normalization,
     "MatMul": _matmul, "Gemm": _gemm, "Relu": _relu, "Clip": _clip, "QuantizeLinear": _quantize_linear,
     "DequantizeLinear": _dequantize_linear, "Quant": _quant, "IntQuant": _quant, "QLinearMatMul": _qlinear,
-    "QGemm": _qlinear, "MatMulInteger": _matmul_integer,
+    "QGemm": _qlinear, "MatMulInteger": _matmul_integer, "Scaler": _scaler,
 }
 """What may stand on the data path: operator -> (node, path, other operands, place of the data) -> path."""

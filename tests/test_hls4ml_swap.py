@@ -94,7 +94,8 @@ def test_a_model_of_brevitas(tmp_path):
     assert [layer.class_name for layer in graph.get_layers() if "Dense" in layer.class_name] == ["SparseDense"] * 2
     assert count_connections(tmp_path) == 711
     imported = import_model(path)
-    x = np.random.default_rng(2).integers(0, 256, (200, 64)) * imported.x_unit  # on the grid of the input's quantizer
+    step = float(imported.net.provenance["input_unit"])
+    x = np.random.default_rng(2).integers(0, 256, (200, 64)) * step  # on the grid of the input's quantizer
     expected = original_outputs(path, x)
     assert len(np.unique(expected, axis=0)) == 200
     np.testing.assert_array_equal(predict(tmp_path, "theirs", x, 10), expected)

@@ -110,7 +110,10 @@ def test_power_of_two_scales_are_imported_exactly(form, digits):
     assert imported.net.n_connections == pruned_weights(path) == 711
 
 
-@pytest.mark.parametrize("path", sorted(MODELS.glob("*.onnx")), ids=lambda path: path.stem)
+OF_DIGITS = sorted(path for path in MODELS.glob("*.onnx") if path.stem.startswith(("brev", "torch", "sklearn_digits")))
+
+
+@pytest.mark.parametrize("path", OF_DIGITS, ids=lambda path: path.stem)
 def test_what_others_trained_and_pruned(path, digits, tmp_path):
     x_train, x_test = digits
     imported = import_model(path, x_train)
@@ -186,23 +189,13 @@ def test_originals_with_integer_products_do_not_saturate(op, tmp_path):
     np.testing.assert_array_equal(original_outputs(saved(model, tmp_path), a), expected)
 
 
-def test_arrays_in_the_order_of_keras(tmp_path, digits):
-    rng = np.random.default_rng(0)
-    shapes = (64, 20), (20,), (20, 10), (10,)
-    arrays = [np.where(rng.random(shape) < 0.2, rng.normal(size=shape), 0) for shape in shapes]
-    np.savez(tmp_path / "weights.npz", *arrays)
-    imported = import_model(tmp_path / "weights.npz", digits[0], x_unit=1 / 255)
-    assert imported.net.n_connections == np.count_nonzero(arrays[0]) + np.count_nonzero(arrays[2])
-    hidden = np.maximum(digits[1].reshape(-1, 64) @ arrays[0] + arrays[1], 0)
-    np.testing.assert_allclose(original_outputs(tmp_path / "weights.npz", digits[1]), hidden @ arrays[2] + arrays[3])
-    assert agreement(tmp_path / "weights.npz", imported, digits[1]).rms_error < 0.03
-
-
-def graph(nodes, constants, shape=("n", 4), dtype=TensorProto.FLOAT) -> onnx.ModelProto:
-    """A model from ``x`` to ``y``; each node is (op, inputs, output, attributes)."""
+def graph(nodes, constants, shape=("n", 4), dtype=TensorProto.FLOAT, output="y") -> onnx.ModelProto:
+    """A model from ``x`` to ``output``; each node is (op, inputs, output, attributes)."""
     made = [helper.make_node(op, inputs, [output], name=f"{op}_{output}", **more) for op, inputs, output, more in nodes]
     stored = [numpy_helper.from_array(np.asarray(values), name) for name, values in constants.items()]
-    x, y = helper.make_tensor_value_info("x", dtype, shape), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    x = helper.make_tensor_value_info("x", dtype, shape)
+    real = dtype if dtype in (TensorProto.FLOAT16, TensorProto.DOUBLE) else TensorProto.FLOAT
+    y = helper.make_tensor_value_info(output, real, None)
     return helper.make_model(helper.make_graph(made, "g", [x], [y], stored),
                              opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
@@ -227,15 +220,16 @@ F = np.float32
     ([("Sub", ["one", "x"], "a", {}), ("Constant", [], "w", {"value": numpy_helper.from_array(W)}),
       ("MatMul", ["a", "w"], "b", {}), ("Relu", ["b"], "c", {}), ("Transpose", ["vt"], "v", {"perm": [1, 0]}),
       ("MatMul", ["c", "v"], "y", {})], {"one": F(1), "vt": V.T.copy()}),
-], ids=["normalized input", "scales everywhere", "relu with a ceiling", "linear", "folded constants"])
+    ([("Shape", ["x"], "s", {}), ("Gather", ["s", "i"], "b", {}), ("Concat", ["b", "m"], "t", {"axis": 0}),
+      ("Reshape", ["x", "t"], "f", {}), ("MatMul", ["f", "w"], "a", {}), ("Relu", ["a"], "c", {}),
+      ("MatMul", ["c", "v"], "y", {})], {"i": np.array([0]), "m": np.array([-1]), "w": W, "v": V}),
+], ids=["normalized input", "scales everywhere", "relu with a ceiling", "linear", "folded constants", "view(n, -1)"])
 def test_float_graphs(nodes, constants, tmp_path):
     path = saved(graph(nodes, constants), tmp_path)
     imported = import_model(path, VALUES)
     assert imported.net.n_connections == np.count_nonzero(W) + np.count_nonzero(V)
-    if nodes[-1][0] == "Softmax":
-        assert imported.notes[-1] == "Softmax behind the logits left out"
-    else:
-        assert agreement(path, imported, VALUES).rms_error < 0.02
+    assert (nodes[-1][0] == "Softmax") == (imported.notes[-1] == "Softmax behind the logits left out")
+    assert agreement(path, imported, VALUES).rms_error < 0.02
 
 
 def quantized(x_zero, y_zero, dtype, relu, y_step=0.125) -> onnx.ModelProto:
@@ -278,13 +272,46 @@ def refused(message, nodes, constants, **more):
 
 @pytest.mark.parametrize(("model", "message"), [
     refused(r"node 'Sigmoid_y' \(Sigmoid\): no dense layer",
-            [("MatMul", ["x", "w"], "a", {}), ("Sigmoid", ["a"], "y", {})], {"w": W}),
-    refused(r"node 'Conv_y' \(Conv\): no dense layer", [("Conv", ["x", "w"], "y", {})], {"w": np.ones((1, 1, 3, 3), F)},
-            shape=("n", 1, 8, 8)),
+            [("MatMul", ["x", "w"], "a", {}), ("Sigmoid", ["a"], "y", {}), ("MatMul", ["y", "v"], "z", {})],
+            {"w": W, "v": V}, output="z"),
+    refused(r"node 'Conv_y' \(Conv\): convolutions can't be imported yet, only dense layers",
+            [("Conv", ["x", "w"], "y", {})], {"w": np.ones((1, 1, 3, 3), F)}, shape=("n", 1, 8, 8)),
+    refused(r"node 'Conv_c' \(Conv\): convolutions can't be imported yet",  # not the Shape before it
+            [("Shape", ["x"], "s", {}), ("Slice", ["s", "i", "j"], "b", {}), ("Concat", ["b", "m"], "t", {"axis": 0}),
+             ("Reshape", ["x", "t"], "i4", {}), ("Conv", ["i4", "k"], "c", {}), ("Flatten", ["c"], "f", {}),
+             ("MatMul", ["f", "w"], "y", {})],
+            {"i": np.array([0]), "j": np.array([1]), "m": np.array([1, 2, 2]), "k": np.ones((1, 1, 1, 1), F), "w": W}),
+    refused(r"node 'MatMul_y' \(MatMul\): its data has the axes \(batch, 2, 4\); it must be flattened",
+            [("MatMul", ["x", "w"], "y", {})], {"w": W}, shape=("n", 2, 4)),
+    refused(r"node 'MatMul_y' \(MatMul\): its data has the axes \(batch, \?, 4\); it must be flattened",
+            [("MatMul", ["x", "w"], "y", {})], {"w": W}, shape=("n", "m", 4)),
+    refused(r"node 'MatMul_y' \(MatMul\): its data has the axes \(batch\)", [("MatMul", ["x", "w"], "y", {})], {"w": W},
+            shape=(4,)),
+    refused(r"node 'Reshape_a' \(Reshape\): reshapes to \[-1, 4\]",
+            [("Reshape", ["x", "s"], "a", {}), ("MatMul", ["a", "w"], "y", {})], {"s": np.array([-1, 4]), "w": W},
+            shape=("n", 8)),
+    refused(r"node 'Cast_a' \(Cast\): casts to int32, which drops the fraction",
+            [("Cast", ["x"], "a", {"to": TensorProto.INT32}), ("Cast", ["a"], "b", {"to": TensorProto.FLOAT}),
+             ("MatMul", ["b", "w"], "y", {})], {"w": W}),
+    refused(r"node 'MatMul_y' \(MatMul\): its constant is complex", [("MatMul", ["x", "w"], "y", {})],
+            {"w": W * np.complex64(1 + 2j)}),
+    refused(r"node 'Add_y' \(Add\): its constant is complex",
+            [("MatMul", ["x", "w"], "a", {}), ("Add", ["a", "b"], "y", {})], {"w": W, "b": np.complex64([1, 2j, 3])}),
+    refused(r"node 'Add_v' \(Add\): its constant is complex",
+            [("Add", ["w", "w"], "v", {}), ("MatMul", ["x", "v"], "y", {})], {"w": W * np.complex128(1 + 2j)}),
+    refused(r"input 'x': holds no real numbers", [("MatMul", ["x", "w"], "y", {})], {"w": W},
+            dtype=TensorProto.COMPLEX64),
+    refused(r"input 'x': holds no real numbers", [("MatMul", ["x", "w"], "y", {})], {"w": W}, dtype=TensorProto.STRING),
+    refused(r"node 'ArgMax_y' \(ArgMax\): works along axis 0, not along the classes",
+            [("MatMul", ["x", "w"], "a", {}), ("ArgMax", ["a"], "y", {})], {"w": W}),
+    refused(r"node 'Softmax_y' \(Softmax\): works along axis 0, not along the classes",
+            [("MatMul", ["x", "w"], "a", {}), ("Softmax", ["a"], "y", {"axis": 0})], {"w": W}),
+    refused(r"MatMul_y: takes 3 features, the data has 4", [("MatMul", ["x", "w"], "y", {})], {"w": W[:3]},
+            shape=None),
     refused(r"node 'Add_y' \(Add\): joins two paths",
             [("MatMul", ["x", "w"], "a", {}), ("Relu", ["a"], "b", {}), ("Add", ["a", "b"], "y", {})], {"w": W}),
     refused(r"node 'MatMul_y' \(MatMul\): its data is the second", [("MatMul", ["w", "x"], "y", {})], {"w": W}),
-    refused(r"node 'MatMul_y' \(MatMul\): stands behind Softmax",
+    refused(r"node 'Softmax_b' \(Softmax\): no dense layer",
             [("MatMul", ["x", "w"], "a", {}), ("Softmax", ["a"], "b", {}), ("MatMul", ["b", "v"], "y", {})],
             {"w": W, "v": V}),
     refused(r"node 'MatMul_y' \(MatMul\): takes 4 features, its input has 3",
@@ -335,15 +362,6 @@ def test_refuses_files_that_are_none(tmp_path):
         import_model(tmp_path / "text.onnx")
     with pytest.raises(OSError, match="absent"):
         import_model(tmp_path / "absent.onnx")
-    np.savez(tmp_path / "nan.npz", np.full((2, 2), np.nan))
-    with pytest.raises(ValueError, match="arr_0: contains NaN"):
-        import_model(tmp_path / "nan.npz")
-    np.savez(tmp_path / "odd.npz", np.ones((2, 3)), np.ones(2))
-    with pytest.raises(ValueError, match=r"arr_1: shape \(2,\) is neither a matrix nor the bias"):
-        import_model(tmp_path / "odd.npz")
-    np.savez(tmp_path / "misfit.npz", np.ones((2, 3)), np.ones((2, 3)))
-    with pytest.raises(ValueError, match="arr_1: takes 2 features, the layer before gives 3"):
-        import_model(tmp_path / "misfit.npz")
 
 
 @pytest.mark.parametrize("more", [{}, {"x_unit": 1 / 255}])

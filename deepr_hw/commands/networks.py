@@ -123,6 +123,7 @@ def import_(args: Namespace) -> Outcome:
     from ..export import onnx_import
 
     check_writable(args.out)
+    onnx_import.check_unit(args.unit)
     dataset = data.load(args.data) if args.data else None
     unit: float | None = args.unit
     calibration, values = None, np.zeros(0)
@@ -130,17 +131,18 @@ def import_(args: Namespace) -> Outcome:
         unit = unit or (1 / 255 if dataset.x_train.dtype == np.uint8 else None)
         calibration = dataset.x_train[:_CALIBRATION] * (unit or 1.0)
         values = dataset.x_test * (unit or 1.0)
-    imported = onnx_import.import_model(args.model, calibration, unit)
+    imported = onnx_import.import_model(args.model, calibration, unit, args.layout)
     net = imported.net if unit is None else replace(imported.net, input_map=_per_value(imported.net.input_map, unit))
+    result: dict[str, Any] = {"n_connections": imported.net.n_connections, "notes": list(imported.notes)}
+    if dataset is not None:
+        agreement = onnx_import.agreement(args.model, imported, values, args.layout)
+        accuracy = float(np.mean(reference.predict(net, net.encode(dataset.x_test)) == dataset.y_test))
+        result |= {"agreement": vars(agreement), "test_accuracy": accuracy}
     netfile.save(net, args.out)
     print_info(describe(net, args.out))
     for note in imported.notes:
         CONSOLE.print(f"note: {note}", markup=False)
-    result: dict[str, Any] = {"n_connections": imported.net.n_connections, "notes": list(imported.notes)}
     if dataset is not None:
-        agreement = onnx_import.agreement(args.model, imported, values)
-        accuracy = float(np.mean(reference.predict(net, net.encode(dataset.x_test)) == dataset.y_test))
-        result |= {"agreement": vars(agreement), "test_accuracy": accuracy}
         CONSOLE.print(f"agreement with the original on {agreement.samples:,} test samples: same class "
                       f"{agreement.same_class:,}, equal logits {agreement.equal_logits:,} of {agreement.logits:,}, "
                       f"error {100 * agreement.rms_error:.2f} % (root mean square); accuracy {100 * accuracy:.2f} %")
