@@ -71,6 +71,7 @@ ENCODERS = {
     "qdq-codes": "deepr_hw.export.onnx_qdq:encode",
     "qonnx-codes": "deepr_hw.export.qonnx_export:encode",
     "c-codes": "deepr_hw.export.c_encoder:encode",
+    "hls4ml-codes": "deepr_hw.export.hls4ml_project:encode",
 }
 """Encoder name -> ``module:function``."""
 

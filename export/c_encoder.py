@@ -9,6 +9,7 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -183,12 +184,20 @@ def encode(net: IntNet, values: np.ndarray, workdir: Path, flags: tuple[str, ...
     return codes
 
 
+def missing_program(options: Mapping[str, object]) -> str | None:
+    """Why nothing can be compiled here, or None."""
+    return None if _compiler() else "no C compiler (cc, gcc, clang) is on PATH: the C encoder is compiled with it"
+
+
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+
+
 def _compiled(source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None:
-        raise RuntimeError("no C compiler (cc, gcc, clang) is on PATH: the C encoder is compiled with it")
+    if why := missing_program({}):
+        raise RuntimeError(why)
     library = source.with_suffix(".so")
-    done = subprocess.run([compiler, *flags, "-shared", "-fPIC", "-o", library, source], text=True, capture_output=True,
+    done = subprocess.run([str(_compiler()), *flags, "-shared", "-fPIC", "-o", library, source], text=True, capture_output=True,
                           check=False)
     if done.returncode:
         raise RuntimeError(f"{source}: does not compile\n{done.stderr[:2000]}")

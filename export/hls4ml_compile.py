@@ -37,7 +37,7 @@ def compile_cpp(project_dir: Path, source: str, target: Path, flags: tuple[str, 
 
 
 def predict(project_dir: Path, project: str, x: np.ndarray, n_out: int, flags: tuple[str, ...] = ()) -> np.ndarray:
-    """(n, n_out) float64 outputs of the project's C++ for ``x`` (n, n_in) in natural units, sample by sample.
+    """(n, n_out) float64 outputs of the project's C++ for ``x`` (n, n_in) as its bridge takes it, sample by sample.
 
     Goes through hls4ml's bridge, which takes and gives double: exact for fixed-point types of up to 53 bits.
     Raises as ``compile_cpp``.

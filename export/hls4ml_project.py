@@ -23,9 +23,10 @@ from ..reference import check_codes, logits
 from . import hls4ml_sparse
 from .hls4ml_arrays import count_connections
 from .hls4ml_compile import missing_program, predict
+from .hls4ml_input import run_encoder, write_encoder
 from .hls4ml_testbench import build_bench, run_bench, write_bench, write_golden
 
-__all__ = ["missing_program", "run"]
+__all__ = ["encode", "missing_program", "run"]
 
 PROJECT = "deepr"
 IO_TYPES = ("io_parallel", "io_stream")
@@ -67,9 +68,21 @@ def _types(layer: SparseLinear) -> dict[str, str]:
             "result": accumulator if layer.y_format is None else type_name(layer.y_format, requantized=True)}
 
 
+class Project(ModelGraph):
+    """hls4ml's graph of ``net``; ``write``, hence ``compile``, adds what takes values in the user's unit."""
+
+    net: IntNet
+
+    def write(self) -> None:
+        """Write the project."""
+        super().write()
+        write_encoder(Path(self.config.get_output_dir()), PROJECT, self.net)
+
+
 def build_graph(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor: int = 1,
-                io_type: str = "io_parallel", part: str | None = None) -> ModelGraph:
-    """The network as hls4ml's ``ModelGraph``, ready to be written to ``out_dir``.
+                io_type: str = "io_parallel", part: str | None = None) -> Project:
+    """The network as hls4ml's ``ModelGraph``, ready to be written to ``out_dir``, or compiled: its ``predict`` takes
+    values in the user's unit.
 
     reuse_factor : connections per multiplier, 1 = fully parallel; at least the number of connections = one multiplier
 
@@ -97,7 +110,9 @@ def build_graph(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor
         "LayerName": {name: {"Precision": types} for name, types in precision.items()},
     }}
     with _quiet():
-        return ModelGraph.from_layer_list(settings, nodes)
+        graph = Project.from_layer_list(settings, nodes)
+    graph.net = net
+    return graph
 
 
 @contextlib.contextmanager
@@ -143,9 +158,11 @@ def _values(codes: np.ndarray, frac: int) -> np.ndarray:
 
 def run(net: IntNet, x: np.ndarray, workdir: Path, backend: str = "Vitis", reuse_factor: int = 1,
         io_type: str = "io_parallel") -> EngineRun:
-    """Engine: export to ``workdir``, compile the C++ with g++, run it on the codes ``x`` (n, *in_shape).
+    """Engine: export to ``workdir``, compile the C++ with g++, run it on values that have the codes ``x``
+    (n, *in_shape).
 
-    Raises as ``export``; ``ValueError`` for codes outside the input format, ``RuntimeError`` when nothing compiles.
+    Raises as ``export``; ``ValueError`` for codes outside the input format and those that no value has,
+    ``RuntimeError`` when nothing compiles.
     """
     codes = check_codes(net, x)
     export(net, workdir, backend, reuse_factor, io_type)
@@ -153,13 +170,20 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, backend: str = "Vitis", reuse
 
 
 def run_project(net: IntNet, codes: np.ndarray, project_dir: Path) -> np.ndarray:
-    """(n, n_out) int32 logits that the C++ in ``project_dir`` gives for ``codes``; ``net`` says only the formats.
+    """(n, n_out) int32 logits that the C++ in ``project_dir`` gives for values with ``codes``; ``net`` says only the
+    unit and the formats.
 
-    Raises ``ValueError`` when the project contradicts itself (see ``read_array``), ``RuntimeError`` when it doesn't
-    compile.
+    Raises ``ValueError`` when the project contradicts itself (see ``read_array``) and for a code that no value has,
+    ``RuntimeError`` when it doesn't compile.
     """
     count_connections(project_dir)
-    return _codes(predict(project_dir, PROJECT, _values(codes, net.x_format.frac), net.n_out), net)
+    return _codes(predict(project_dir, PROJECT, net.values(codes), net.n_out), net)
+
+
+def encode(net: IntNet, values: np.ndarray, workdir: Path, backend: str = "Vitis") -> np.ndarray:
+    """Encoder: what the project's header for the host makes of ``values`` (n, *in_shape), compiled with g++."""
+    export(net, workdir, backend)
+    return run_encoder(workdir, net, values)
 
 
 def _codes(outputs: np.ndarray, net: IntNet) -> np.ndarray:

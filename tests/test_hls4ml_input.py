@@ -1,0 +1,77 @@
+"""A user's values into an hls4ml project: its bridge and its header make the reference's codes of them."""
+
+import re
+from dataclasses import replace
+
+import hls4ml
+import numpy as np
+import pytest
+
+from deepr_hw import reference
+from deepr_hw.affine import Affine
+from deepr_hw.export import hls4ml_input, hls4ml_project
+from deepr_hw.export.hls4ml_compile import predict
+from tests.random_nets import random_net
+from tests.test_c_encoder import values_near_borders
+from tests.test_units import with_unit
+
+NETS = {"unsigned": random_net(14, max_width=12), "signed": random_net(7, max_width=12)}
+
+
+def net_of(kind, per_feature=True):
+    return with_unit(NETS[kind], np.random.default_rng(1), per_feature)
+
+
+def natural(net, x):
+    return np.ldexp(reference.logits(net, net.encode(x)).astype(float), -net.logit_frac)
+
+
+def test_the_nets_are_what_their_names_say():
+    assert [net.x_format.signed for net in NETS.values()] == [False, True]
+
+
+@pytest.mark.parametrize("backend", ["Vitis", "Vivado", "Quartus", "Catapult"])
+@pytest.mark.parametrize("io_type", hls4ml_project.IO_TYPES)
+def test_the_bridge_takes_values(backend, io_type, tmp_path):
+    net = net_of("signed" if io_type == "io_stream" else "unsigned", backend != "Vivado")
+    x = values_near_borders(net, 0)
+    hls4ml_project.export(net, tmp_path, backend, io_type=io_type)
+    np.testing.assert_array_equal(predict(tmp_path, hls4ml_project.PROJECT, x, net.n_out), natural(net, x))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hls4mls_own_compile_and_predict_take_values(dtype, tmp_path):
+    net = net_of("signed")
+    x = values_near_borders(net, 0).astype(dtype)
+    if dtype == np.float64:  # between two float32, as data often is
+        x *= 1 + 1e-9 * np.random.default_rng(0).normal(size=x.shape)
+    graph = hls4ml_project.build_graph(net, tmp_path)
+    graph.compile()
+    np.testing.assert_array_equal(graph.predict(x), natural(net, x))
+    linked = hls4ml.converters.link_existing_project(str(tmp_path))
+    linked.compile()
+    np.testing.assert_array_equal(linked.predict(x), natural(net, x))
+
+
+@pytest.mark.parametrize("backend", ["Vivado", "Quartus", "Catapult"])
+@pytest.mark.parametrize("kind", NETS)
+def test_the_header_serves_every_backend(backend, kind, tmp_path):
+    net = net_of(kind)
+    x = values_near_borders(net, 3)
+    np.testing.assert_array_equal(hls4ml_project.encode(net, x, tmp_path, backend), net.encode(x))
+
+
+def test_doubles_beyond_float32_saturate(tmp_path):
+    net = replace(NETS["signed"], input_map=Affine(np.array([3], np.float32), np.array([2], np.float32)))
+    x = np.full((2, net.n_in), 1e300) * [[1], [-1]]
+    hls4ml_project.export(net, tmp_path)
+    np.testing.assert_array_equal(predict(tmp_path, hls4ml_project.PROJECT, x, net.n_out), natural(net, x))
+
+
+def test_another_bridge_is_refused(tmp_path):
+    net = net_of("signed")
+    hls4ml_project.export(net, tmp_path)
+    path = tmp_path / "deepr_bridge.cpp"
+    path.write_text(re.sub("convert_data<", "convert<", path.read_text()))
+    with pytest.raises(RuntimeError, match=r"not the bridge of hls4ml 1\.3, it converts its input 0 times"):
+        hls4ml_input.write_encoder(tmp_path, hls4ml_project.PROJECT, net)
