@@ -197,8 +197,8 @@ def _compiled(source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
     if why := missing_program({}):
         raise RuntimeError(why)
     library = source.with_suffix(".so")
-    done = subprocess.run([str(_compiler()), *flags, "-shared", "-fPIC", "-o", library, source], text=True, capture_output=True,
-                          check=False)
+    command = [str(_compiler()), *flags, "-shared", "-fPIC", "-o", str(library), str(source)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{source}: does not compile\n{done.stderr[:2000]}")
     return ctypes.CDLL(str(library))

@@ -42,7 +42,7 @@ def write_encoder(project_dir: Path, project: str, net: IntNet) -> None:
     write_text(path, f'{before}{include}#include "{HEADER}"\n{after}')
 
 
-def run_encoder(project_dir: Path, net: IntNet, values: np.ndarray) -> np.ndarray:
+def run_encoder(project_dir: Path, project: str, net: IntNet, values: np.ndarray) -> np.ndarray:
     """Codes (n, *in_shape) that the header of a project makes of ``values``, read back from the firmware's input type:
     float64, integers unless something is wrong.
 
@@ -50,7 +50,7 @@ def run_encoder(project_dir: Path, net: IntNet, values: np.ndarray) -> np.ndarra
     """
     project_dir, values = Path(project_dir).resolve(), np.ascontiguousarray(as_float32(values))
     inputs = np.empty(values.shape)
-    source = f"""#include "firmware/defines.h"
+    source = f"""#include "firmware/{project}.h"
 #include "{HEADER}"
 extern "C" void encode(const float *values, double *inputs) {{
     static input_t input[deepr_input::n_in];

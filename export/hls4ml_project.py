@@ -183,7 +183,7 @@ def run_project(net: IntNet, codes: np.ndarray, project_dir: Path) -> np.ndarray
 def encode(net: IntNet, values: np.ndarray, workdir: Path, backend: str = "Vitis") -> np.ndarray:
     """Encoder: what the project's header for the host makes of ``values`` (n, *in_shape), compiled with g++."""
     export(net, workdir, backend)
-    return run_encoder(workdir, net, values)
+    return run_encoder(workdir, PROJECT, net, values)
 
 
 def _codes(outputs: np.ndarray, net: IntNet) -> np.ndarray:
