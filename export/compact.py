@@ -1,4 +1,4 @@
-"""A container close to the entropy: an ``IntNet`` as delta-coded positions and packed weights, each byte accounted for.
+"""A compact container: an ``IntNet`` as delta-coded positions and packed weights, each byte accounted for.
 
     magic        8    b"DEEPRK" and the version as two digits
     length       4    bytes of the description, little endian, as every number here
@@ -56,13 +56,11 @@ class Section:
     n_bytes: int
 
 
-def bound_bits(net: IntNet) -> float:
-    """Entropy of the connections: log2(N over K) per layer for which K of N positions, plus 8 bits for each weight."""
-    bits = 8.0 * net.n_connections
-    for layer in net.layers:
-        n, k = layer.n_positions, layer.n_connections
-        bits += (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)) / math.log(2)
-    return bits
+def position_bits(net: IntNet) -> float:
+    """log2(N over K), summed over the layers: what it takes to say which K of N positions, if none is more likely than
+    another."""
+    sizes = [(layer.n_positions, layer.n_connections) for layer in net.layers]
+    return sum(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for n, k in sizes) / math.log(2)
 
 
 def pack(net: IntNet) -> bytes:

@@ -1,10 +1,13 @@
 """Bytes per connection of every way to write a network down, side by side.
 
 ``computed`` rows count the bytes of plain arrays (connections and biases, no header); ``file`` rows are whole files as
-written, with names, formats and labels; ``entropy`` is what no container can undercut on average.
+written, with names, formats and labels; ``entropy`` rows are what an ideal code of these symbols spends, each layer
+with frequencies of its own that cost nothing. A code that knows more than them (which inputs are used, say) can do
+better.
 """
 
 import importlib
+import lzma
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,9 +53,14 @@ def sizes(net: IntNet) -> list[Size]:
             except ValueError as error:
                 rows.append(Size(f"ONNX {flavour}", "file", None, str(error)))
     rows.append(_rtl_image(net))
-    rows.append(Size("compact container", "file", len(compact.pack(net))))
-    rows.append(Size("indices + 8 bits per weight", "entropy", compact.bound_bits(net) / 8, "log2(N over K) per layer"))
-    rows.append(Size("gaps + 8 bits per weight", "entropy", gap_entropy_bits(net) / 8, "of this network's own gaps"))
+    packed = compact.pack(net)
+    rows.append(Size("compact container", "file", len(packed)))
+    rows.append(Size("compact container, xz", "file", len(lzma.compress(packed, preset=9 | lzma.PRESET_EXTREME))))
+    positions, gaps, weights = compact.position_bits(net), gap_entropy_bits(net), weight_entropy_bits(net)
+    per_weight = f"weights: {weights / max(1, net.n_connections):.2f} bits each"
+    rows.append(Size("positions and weights", "entropy", (positions + weights) / 8,
+                     f"log2(N over K) per layer, {per_weight}"))
+    rows.append(Size("gaps and weights", "entropy", (gaps + weights) / 8, f"of this network's own gaps, {per_weight}"))
     return rows
 
 
@@ -94,14 +102,20 @@ def _rtl_image(net: IntNet, lanes: int = 8) -> Size:
 
 
 def gap_entropy_bits(net: IntNet) -> float:
-    """Empirical entropy of the gaps between ascending positions, plus 8 bits per weight: what an ideal code of this
-    network's gap histogram would spend, the histogram itself not counted."""
-    bits = 8.0 * net.n_connections
-    for layer in net.layers:
-        position = layer.out_idx.astype(np.int64) * layer.n_in + layer.in_idx
-        _, counts = np.unique(np.diff(position, prepend=-1), return_counts=True)
-        bits += float(-(counts * np.log2(counts / max(1, counts.sum()))).sum())
-    return bits
+    """Empirical entropy of the gaps between ascending positions."""
+    positions = (layer.out_idx.astype(np.int64) * layer.n_in + layer.in_idx for layer in net.layers)
+    return sum(_entropy_bits(np.diff(position, prepend=-1)) for position in positions)
+
+
+def weight_entropy_bits(net: IntNet) -> float:
+    """Empirical entropy of the weights' codes."""
+    return sum(_entropy_bits(layer.weight) for layer in net.layers)
+
+
+def _entropy_bits(symbols: np.ndarray) -> float:
+    """Bits for all ``symbols`` by an ideal code for their frequencies."""
+    _, counts = np.unique(symbols, return_counts=True)
+    return float((counts * np.log2(symbols.size / counts)).sum())
 
 
 def as_rows(net: IntNet) -> list[dict[str, object]]:

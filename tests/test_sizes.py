@@ -1,11 +1,17 @@
 """The table of sizes: what can be counted by hand is counted by hand."""
 
+import lzma
+import math
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from bench.sizes import random_layer
 from deepr_hw.export import compact
-from deepr_hw.export.sizes import as_rows, gap_entropy_bits, sizes
+from deepr_hw.export.sizes import as_rows, gap_entropy_bits, sizes, weight_entropy_bits
 from tests.random_nets import random_net
 from tests.test_onnx_integer import mnist_shaped
 
@@ -21,7 +27,8 @@ def test_rows_of_the_mnist_shape():
     files = [rows[f"ONNX {flavour}"].n_bytes for flavour in ("integer", "qdq", "qonnx")]
     assert rows["narrow indices"].n_bytes < min(files) < max(files) < rows["COO, int32 indices"].n_bytes
     assert rows["compact container"].n_bytes == len(compact.pack(mnist_shaped()))
-    assert rows["compact container"].n_bytes < 1.1 * rows["indices + 8 bits per weight"].n_bytes
+    uniform = compact.position_bits(mnist_shaped()) / 8 + k
+    assert rows["positions and weights"].n_bytes < uniform < rows["compact container"].n_bytes < 1.1 * uniform
 
 
 def test_nothing_dense_for_ten_billion_positions():
@@ -35,14 +42,42 @@ def test_nothing_dense_for_ten_billion_positions():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_network_has_a_table(seed):
+    assert len(sizes(random_net(seed))) == 14
+
+
+def entropy_bits(symbols):
+    """-log2 of the probability of a message whose symbols are drawn by its own frequencies, in exact fractions."""
+    counts = Counter(int(symbol) for symbol in symbols)
+    probability = math.prod(Fraction(count, len(symbols)) ** count for count in counts.values())
+    return math.log2(probability.denominator) - math.log2(probability.numerator)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_entropies_are_those_of_exact_probabilities(seed):
     net = random_net(seed)
-    assert len(sizes(net)) == 13
-    assert gap_entropy_bits(net) >= 8 * net.n_connections
+    weights = sum(entropy_bits(layer.weight) for layer in net.layers if layer.n_connections)
+    positions = sum(math.log2(math.comb(layer.n_positions, layer.n_connections)) for layer in net.layers)
+    gaps = [np.diff(layer.out_idx.astype(int) * layer.n_in + layer.in_idx, prepend=-1) for layer in net.layers]
+    rows = {size.name: size.n_bytes for size in sizes(net)}
+    assert weight_entropy_bits(net) == pytest.approx(weights)
+    assert rows["positions and weights"] == pytest.approx((positions + weights) / 8)
+    assert rows["gaps and weights"] == pytest.approx((sum(map(entropy_bits, gaps)) + weights) / 8)
 
 
-def test_gap_entropy_by_hand():
+def test_frequent_weights_cost_less_than_eight_bits():
+    """As trained ones are: near 0. The code length that gives each code 8 bits is no bound for those, xz shows it."""
+    net = random_layer(300, 100, 3000)
+    weight = np.rint(np.random.default_rng(0).normal(0, 5, 3000)).astype(int)
+    net = replace(net, layers=(replace(net.layers[0], weight=weight),))
+    rows = {size.name: size.n_bytes for size in sizes(net)}
+    assert weight_entropy_bits(net) < 5 * 3000
+    assert rows["positions and weights"] < rows["compact container, xz"] < compact.position_bits(net) / 8 + 3000
+    assert rows["compact container, xz"] == len(lzma.compress(compact.pack(net), preset=9 | lzma.PRESET_EXTREME))
+    assert "bits each" in next(row["remark"] for row in as_rows(net) if row["name"] == "positions and weights")
+
+
+def test_entropies_by_hand():
     net = random_layer(8, 1, 8)  # every gap is 1, so the positions cost nothing
-    assert gap_entropy_bits(net) == 64
-    assert compact.bound_bits(net) == pytest.approx(64)
-    assert np.isclose(gap_entropy_bits(random_layer(3, 1, 2)), 16 + 2 * np.log2(2)) or \
-        np.isclose(gap_entropy_bits(random_layer(3, 1, 2)), 16)
+    assert gap_entropy_bits(net) == compact.position_bits(net) == 0
+    assert weight_entropy_bits(replace(net, layers=(replace(net.layers[0], weight=[1, 1, 1, 1, 2, 2, 3, 4]),))) == 14
+    assert weight_entropy_bits(random_net(0)) <= 8 * random_net(0).n_connections
