@@ -54,7 +54,7 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, object]:
         config = load_config(name, [*overrides, f"training.seed={seed}"])
         with tempfile.TemporaryDirectory() as folder:
             result = train(config, data.load(config.data.name), Path(folder), progress=lambda *_: None)
-        accuracies.append(100 * result.test_accuracy)
+        accuracies.append(100 * result.test["accuracy"])
         seconds.append(sum(m.seconds for m in result.history))
         extremes += [m.active_min for m in result.history] + [m.active_max for m in result.history]
     return {"n_connections": result.net.n_connections, "epochs": config.training.epochs, "accuracy": accuracies,

@@ -25,11 +25,12 @@ from .extras import missing
 from .files import make_folder, write_bytes, write_text
 from .model import check_size
 from .share import share_out
+from .tasks import DECIDES
 from .train import train
 
 BACKENDS = ("loky", "threading", "dask", "ray")
-COLUMNS = ("method", "n_connections", "connectivity", "seed", "test_accuracy", "val_accuracy", "train_accuracy", "loss",
-           "n_held", "n_nonzero", "rewired", "epochs", "seconds", "error")
+_COLUMNS = ("method", "n_connections", "connectivity", "seed", "", "loss", "n_held", "n_nonzero", "rewired", "epochs",
+            "seconds", "error")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def make_grid(config: Config, dataset: Dataset, methods: Sequence[str], budgets:
 
     Raises ``ValueError`` naming the method or budget that is impossible.
     """
-    sizes = (dataset.n_in, *config.network.hidden, dataset.n_classes)
+    sizes = (dataset.n_in, *config.network.hidden, dataset.n_out)
     check_size(config, sizes)
     n_positions = sum(positions_per_layer(sizes))
     wanted = [scale_budget(config.budget, count_of(text, n_positions), sizes) for text in budgets] or [config.budget]
@@ -105,18 +106,29 @@ def scale_budget(budget: BudgetConfig, total: int, sizes: Sequence[int]) -> Budg
     return dataclasses.replace(kept, total=None, per_layer=shares)
 
 
+def columns(task: str) -> tuple[str, ...]:
+    """What is told of a cell: its place in the sweep, scores, counts."""
+    names = [f"{part}_{DECIDES[task]}" for part in ("test", "val", "train")]
+    if task == "regression":
+        names.insert(1, "test_rmse")
+    i = _COLUMNS.index("")
+    return (*_COLUMNS[:i], *names, *_COLUMNS[i + 1 :])
+
+
 def run_cell(config: Config) -> dict[str, Any]:
     """Train ``config`` and tell what came out; runs on a worker. ``net`` is the network's file."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            result = train(config, load(config.data.name), Path(folder), progress=lambda metrics, n_epochs: None)
+            dataset = load(config.data.name, config.data.task)
+            result = train(config, dataset, Path(folder), progress=lambda metrics, n_epochs: None)
         except ValueError as error:  # divergence, say: the other cells go on
             return {"error": str(error)}
         net = (Path(folder) / "net.safetensors").read_bytes()
     last = result.history[-1]
-    return {"test_accuracy": result.test_accuracy, "val_accuracy": last.val_accuracy,
-            "train_accuracy": last.train_accuracy, "loss": last.loss, "n_held": result.net.n_connections,
+    parts = {"test": result.test, "val": last.val or {}, "train": last.train}
+    scores = {f"{part}_{name}": value for part, found in parts.items() for name, value in found.items()}
+    return {**scores, "loss": last.loss, "n_held": result.net.n_connections,
             "n_nonzero": last.n_nonzero, "rewired": sum(m.rewired for m in result.history),
             "epochs": len(result.history), "seconds": round(time.perf_counter() - started, 3), "error": None,
             "net": net}
@@ -210,7 +222,7 @@ def _write_row(folder: Path, cell: Cell, result: dict[str, Any]) -> dict[str, An
     """The row of a cell; a cell that failed leaves no file and is run again by the next sweep."""
     t = cell.config.training
     row = {"method": t.method, "n_connections": cell.n_connections, "connectivity": cell.connectivity, "seed": t.seed}
-    row.update((key, result.get(key)) for key in COLUMNS if key not in row)
+    row.update((key, result.get(key)) for key in columns(cell.config.data.task) if key not in row)
     if row["error"] is None:
         write_bytes(folder / f"{cell.name}.safetensors", result["net"])
         text = json.dumps({"row": row, "config": dump_config(cell.config)}, indent=1)
@@ -220,7 +232,7 @@ def _write_row(folder: Path, cell: Cell, result: dict[str, Any]) -> dict[str, An
 
 def _write_csv(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(out / "compare.csv", text.getvalue())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .scaling import SCALES
+from .tasks import BUILT_IN, TASKS
 
 SHIPPED = Path(__file__).parent / "configs"
 DENSE_METHODS = ("magnitude", "gradual", "l1", "soft_deep_r")
@@ -22,8 +23,6 @@ METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
 INITS = ("fan_in", "n_in")
-DATA_SETS = ("digits", "mnist")
-"""Data that has a name; any other is a path."""
 AUTO = "auto"
 """Value of a key that a rule settles from the data and the budget."""
 AUTO_BATCH = (8, 32)
@@ -94,18 +93,21 @@ def _require_bounds(section: str, config: Any) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """``[data]``: what ``deepr_hw.data.load`` takes, how many training samples are held out for validation, and how
-    values become codes (``scaling.py``).
+    """``[data]``: what ``deepr_hw.data.load`` takes, whether its answers are labels (``classification``) or numbers
+    (``regression``), how many training samples are held out for validation, and how values become codes
+    (``scaling.py``).
 
     A path in a file is relative to the present folder or, if nothing is there, to the file's.
     """
 
     name: str = "digits"
+    task: str = "classification"
     validation: int = 0
     scale: str = "auto"
 
     def __post_init__(self) -> None:
         _require(self.name != "", "data.name", self.name, "names a data set or a path")
+        _require(self.task in TASKS, "data.task", self.task, f"expected one of {', '.join(TASKS)}")
         _require(self.scale in SCALES, "data.scale", self.scale, f"expected one of {', '.join(SCALES)}")
         _require_bounds("data", self)
 
@@ -332,7 +334,7 @@ def _with_absolute_data(config: Config, folder: Path) -> Config:
     """``config`` with the absolute path of its data, so that it means the same from every folder: relative to the
     present one or, if nothing is there, to ``folder``, which the configuration is in."""
     name = config.data.name
-    if name in DATA_SETS:
+    if name in BUILT_IN:
         return config
     found = [path for path in (Path(name).expanduser(), folder / name) if path.exists()]
     if not found:

@@ -1,4 +1,4 @@
-"""Data sets: MNIST, scikit-learn's digits, folders of IDX files, ``.npz`` archives.
+"""Data sets: MNIST, scikit-learn's digits and diabetes, folders of IDX files, ``.npz`` archives.
 
 Values stay as they come; everything is checked here once, so that training and verification may rely on it.
 ``encoded`` turns them into the codes that a network takes.
@@ -14,15 +14,17 @@ import urllib.request
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from . import memory
-from .affine import Affine, encode
+from .affine import IDENTITY, REACH, Affine, encode
 from .files import make_folder, write_bytes
 from .fixed import Format
-from .scaling import fit_input
+from .scaling import fit_input, fit_output
+from .tasks import BUILT_IN
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
 MNIST_SHA256 = {  # of the uncompressed files
@@ -34,15 +36,18 @@ MNIST_SHA256 = {  # of the uncompressed files
 _MOST_DIMENSIONS = 8
 _ROLES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images", "y_test": "t10k-labels"}
 
+_FEW_CLASSES, _FEW_SAMPLES = 20, 5
+"""Labels are in doubt when there are more of them than that, and fewer samples for each than that."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples as they came.
 
     x_train, x_test : (n, n_in) values, any real type
-    y_train, y_test : (n,) int64, 0..n_classes-1
+    y_train, y_test : (n,) int64, 0..n_classes-1; of a regression (n, n_out) float64 in the user's unit
     sample_shape    : shape of one sample before it was flattened, e.g. (28, 28)
-    class_labels    : a name per class
+    class_labels    : a name per class; of a regression a name per output, or empty
     """
 
     name: str
@@ -59,45 +64,89 @@ class Dataset:
         return self.x_train.shape[1]
 
     @property
+    def task(self) -> str:
+        """``classification`` or ``regression``."""
+        return "classification" if self.y_train.ndim == 1 else "regression"
+
+    @property
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.class_labels)
+
+    @property
+    def n_out(self) -> int:
+        """Outputs of a network for it: a logit per class, or one per target."""
+        return self.n_classes if self.y_train.ndim == 1 else self.y_train.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class CodedDataset(Dataset):
     """Samples as codes: ``x_train`` and ``x_test`` are (n, n_in) codes in ``x_format`` (its dtype), made by
-    ``input_map`` from the values."""
+    ``input_map`` from the values; ``output_map`` brings what a regression learns to the unit of ``y_train``."""
 
     x_format: Format
     input_map: Affine
+    output_map: Affine = IDENTITY
+
+    @cached_property
+    def goal(self) -> np.ndarray:
+        """What the loss compares the outputs of training samples with: (n,) int64 labels, or (n, n_out) float32
+        targets in natural units."""
+        return self.y_train if self.task == "classification" else self.output_map.inverse(self.y_train)
 
 
 def encoded(dataset: Dataset, scale: str = "auto", n_fit: int | None = None) -> CodedDataset:
-    """``dataset`` as codes; their unit is found on the first ``n_fit`` training samples (None: all), by ``scaling``."""
+    """``dataset`` as codes; their unit and that of a regression's targets are found on the first ``n_fit`` training
+    samples (None: all), by ``scaling``."""
     input_map, x_format = fit_input(dataset.x_train[:n_fit], dataset.sample_shape, scale)
+    output_map = fit_output(dataset.y_train[:n_fit]) if dataset.task == "regression" else IDENTITY
     x_train, x_test = (encode(x, input_map, x_format) for x in (dataset.x_train, dataset.x_test))
     return CodedDataset(dataset.name, x_train, dataset.y_train, x_test, dataset.y_test, dataset.sample_shape,
-                        dataset.class_labels, x_format, input_map)
+                        dataset.class_labels, x_format, input_map, output_map)
 
 
-def load(source: str) -> Dataset:
-    """The data set ``source``: ``mnist``, ``digits``, a folder of IDX files or an ``.npz`` file.
+def load(source: str, task: str = "classification") -> Dataset:
+    """The data set ``source``: ``mnist``, ``digits``, ``diabetes``, a folder of IDX files or an ``.npz`` file.
+
+    task : whether its answers are labels or, for ``regression``, numbers to be predicted
 
     Raises ``ValueError`` naming array, index and value for unsound data, ``OSError`` for what can't be read.
     """
-    if source == "digits":
-        return load_digits()
-    if source == "mnist":
-        return load_idx_folder(find_mnist(), "mnist")
+    if source in BUILT_IN:
+        if task != BUILT_IN[source]:
+            raise ValueError(f'data.task = {task!r}: {source} is a {BUILT_IN[source]}; set data.task to that')
+        return _load_built_in(source)
     path = Path(source).expanduser()
     if path.is_dir():
-        return shuffled(load_idx_folder(path, path.name))
+        return shuffled(load_idx_folder(path, path.name, task))
     if path.suffix == ".npz" and path.is_file():
-        return shuffled(load_npz(path))
+        return shuffled(load_npz(path, task))
     if path.exists():
         raise ValueError(f"{path}: expected a folder of IDX files or an .npz file")
-    raise FileNotFoundError(2, "no such data: expected mnist, digits, a folder of IDX files or an .npz file", source)
+    raise FileNotFoundError(2, f"no such data: expected {', '.join(BUILT_IN)}, a folder of IDX files or an .npz file",
+                            source)
+
+
+def _load_built_in(name: str) -> Dataset:
+    if name == "mnist":
+        return load_idx_folder(find_mnist(), name)
+    return load_digits() if name == "digits" else load_diabetes()
+
+
+def doubt(dataset: Dataset) -> str | None:
+    """Why the labels of ``dataset`` look like numbers to be predicted, in a sentence; None where they don't."""
+    if dataset.task == "regression":
+        return None
+    values = np.unique(dataset.y_train)
+    if values.size <= _FEW_CLASSES:
+        return None
+    if _FEW_SAMPLES * values.size > len(dataset.y_train):
+        return (f"{len(dataset.y_train):,} training samples have {values.size:,} different labels: if they are numbers "
+                'to be predicted, set data.task = "regression"')
+    if dataset.n_classes > 2 * values.size:
+        return (f"labels go to {dataset.n_classes - 1:,}, but only {values.size:,} of them occur: if they are numbers "
+                'to be predicted, set data.task = "regression"')
+    return None
 
 
 def shuffled(dataset: Dataset, seed: int = 0) -> Dataset:
@@ -121,6 +170,18 @@ def load_digits() -> Dataset:
     order = np.random.default_rng(0).permutation(len(y))
     x, y, n_test = x.astype(np.uint8)[order], y[order], 360
     return make_dataset("digits", x[n_test:].reshape(-1, 8, 8), y[n_test:], x[:n_test].reshape(-1, 8, 8), y[:n_test])
+
+
+def load_diabetes() -> Dataset:
+    """scikit-learn's diabetes, always at hand: progression of the disease from 10 measurements, 354 training and 88
+    test samples, always the same."""
+    from sklearn.datasets import load_diabetes as sklearn_diabetes
+
+    x, y = sklearn_diabetes(return_X_y=True, scaled=False)
+    order, n_test = np.random.default_rng(0).permutation(len(y)), 88
+    x, y = x[order], y[order]
+    return make_dataset("diabetes", x[n_test:], y[n_test:], x[:n_test], y[:n_test], np.array(["progression"]),
+                        "regression")
 
 
 def find_mnist() -> Path:
@@ -157,7 +218,7 @@ def _find_idx(folder: Path, role: str) -> Path | None:
     return min((file for prefix in prefixes for file in folder.glob(f"{prefix}*")), default=None)
 
 
-def load_idx_folder(folder: Path, name: str) -> Dataset:
+def load_idx_folder(folder: Path, name: str, task: str = "classification") -> Dataset:
     """A folder with ``train-images*``, ``train-labels*``, ``t10k-images*`` (or ``test-``) and ``t10k-labels*``, IDX
     files of unsigned bytes, plain or gzipped."""
     arrays = {}
@@ -166,7 +227,7 @@ def load_idx_folder(folder: Path, name: str) -> Dataset:
         if path is None:
             raise FileNotFoundError(2, f"no IDX file {role}* in this folder", str(folder))
         arrays[key] = read_idx(path)
-    return make_dataset(name, **arrays)
+    return make_dataset(name, **arrays, task=task)
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -196,8 +257,9 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
-def load_npz(path: Path) -> Dataset:
-    """An ``.npz`` archive with ``x_train y_train x_test y_test`` and optionally ``class_labels``.
+def load_npz(path: Path, task: str = "classification") -> Dataset:
+    """An ``.npz`` archive with ``x_train y_train x_test y_test`` and optionally ``class_labels``: names of the classes
+    or, of a regression, of the outputs.
 
     Raises ``ValueError`` naming file and array, also where an array would not fit the memory.
     """
@@ -208,7 +270,7 @@ def load_npz(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in _ROLES}
             labels = archive["class_labels"] if "class_labels" in archive else None  # noqa: SIM401 - not a mapping
-        return make_dataset(path.stem, **arrays, class_labels=labels)
+        return make_dataset(path.stem, **arrays, class_labels=labels, task=task)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError,
             ValueError) as error:  # the archive is damaged, encrypted, packed in a way that Python doesn't know
         raise ValueError(f"{path}: {error}") from None
@@ -236,13 +298,17 @@ def _check_archive(path: Path) -> None:
 
 
 def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray,
-                 class_labels: np.ndarray | None = None) -> Dataset:
+                 class_labels: np.ndarray | None = None, task: str = "classification") -> Dataset:
     """Checked ``Dataset``. Raises ``ValueError`` naming the array, the place and the value."""
     for key, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         _check_samples(f"x_{key}", x)
-        _check_labels(f"y_{key}", y, len(x))
+        _check_targets(f"y_{key}", y, len(x)) if task == "regression" else _check_labels(f"y_{key}", y, len(x))
     if x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(f"x_train has samples of shape {x_train.shape[1:]}, x_test of {x_test.shape[1:]}")
+    values = [x.reshape(len(x), -1) for x in (x_train, x_test)]
+    if task == "regression":
+        targets = [y.reshape(len(y), -1).astype(np.float64) for y in (y_train, y_test)]
+        return _make_regression(name, values, targets, x_train.shape[1:], class_labels)
     if class_labels is not None and (class_labels.ndim != 1 or class_labels.size == 0):
         raise ValueError(f"class_labels: has shape {class_labels.shape}, expected a name for each class")
     n_classes = int(y_train.max()) + 1 if class_labels is None else len(class_labels)
@@ -251,10 +317,20 @@ def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np
         if bad.size:
             raise ValueError(f"{key}[{bad[0]}] = {int(y[bad[0]])}: label out of range, the classes are "
                              f"0..{n_classes - 1}")
-    values = [x.reshape(len(x), -1) for x in (x_train, x_test)]
     names = range(n_classes) if class_labels is None else class_labels
     return Dataset(name, values[0], y_train.astype(np.int64), values[1], y_test.astype(np.int64), x_train.shape[1:],
                    tuple(map(str, names)))
+
+
+def _make_regression(name: str, values: list[np.ndarray], targets: list[np.ndarray], sample_shape: tuple[int, ...],
+                     names: np.ndarray | None) -> Dataset:
+    n_out = [y.shape[1] for y in targets]
+    if n_out[0] != n_out[1]:
+        raise ValueError(f"y_train has {n_out[0]} targets per sample, y_test {n_out[1]}")
+    if names is not None and np.shape(names) != (n_out[0],):
+        raise ValueError(f"class_labels: has shape {np.shape(names)}, expected a name for each of {n_out[0]} targets")
+    return Dataset(name, values[0], targets[0], values[1], targets[1], sample_shape,
+                   () if names is None else tuple(map(str, names)))
 
 
 def _check_samples(key: str, x: np.ndarray) -> None:
@@ -270,4 +346,15 @@ def _check_labels(key: str, y: np.ndarray, n: int) -> None:
         raise ValueError(f"{key}: has shape {y.shape} of {y.dtype} for {n} samples, expected a number for each")
     bad = np.flatnonzero(~((y >= 0) & (y == np.floor(y)) & (y < 1 << 16)))
     if bad.size:
-        raise ValueError(f"{key}[{bad[0]}] = {y[bad[0]]}: a label is a whole number from 0")
+        raise ValueError(f"{key}[{bad[0]}] = {y[bad[0]]}: a label is a whole number from 0; numbers to be predicted "
+                         'need data.task = "regression"')
+
+
+def _check_targets(key: str, y: np.ndarray, n: int) -> None:
+    if y.ndim not in (1, 2) or len(y) != n or y.size == 0 or y.dtype.kind not in "uif":
+        raise ValueError(f"{key}: has shape {y.shape} of {y.dtype} for {n} samples, expected (n,) or (n, n_out) "
+                         "numbers")
+    bad = np.argwhere(~(np.abs(y.astype(np.float64)) <= REACH))
+    if bad.size:
+        place = tuple(int(i) for i in bad[0])
+        raise ValueError(f"{key}{list(place)} = {y[place]}: targets lie in -2**100 to 2**100")

@@ -11,9 +11,9 @@ from .model import Model
 
 
 def freeze(model: Model, class_labels: tuple[str, ...] = (), provenance: Mapping[str, str] | None = None,
-           input_map: Affine = IDENTITY) -> IntNet:
-    """``model`` as integers: same codes, same formats; biases rounded to the accumulator's scale. ``input_map`` is the
-    unit of the values that it was trained on.
+           input_map: Affine = IDENTITY, task: str = "classification", output_map: Affine = IDENTITY) -> IntNet:
+    """``model`` as integers: same codes, same formats; biases rounded to the accumulator's scale. ``input_map`` and
+    ``output_map`` are the units of the values that it was trained on.
 
     Raises ``ValueError`` for a network that is not quantized yet.
     """
@@ -38,4 +38,4 @@ def freeze(model: Model, class_labels: tuple[str, ...] = (), provenance: Mapping
                                    x_format, w_format, y_format))
         x_format = y_format or x_format
     budget = Budget(c.partition.kind, tuple(c.partition.limits.tolist()))
-    return IntNet(tuple(layers), budget, tuple(class_labels), dict(provenance or {}), input_map)
+    return IntNet(tuple(layers), budget, tuple(class_labels), dict(provenance or {}), input_map, task, output_map)

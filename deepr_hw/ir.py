@@ -13,8 +13,7 @@ import numpy as np
 
 from .affine import IDENTITY, Affine, encode
 from .fixed import Format, index_dtype, signed_bits
-
-TASKS = ("classification", "regression")
+from .tasks import TASKS
 
 
 def _frozen_array(name: str, values: object, dtype: np.dtype | type, lo: int, hi: int) -> np.ndarray:

@@ -103,6 +103,31 @@ def cross_entropy(acc, unit, labels, order, smoothing):
     return loss, right
 
 
+@kernel
+def squared_error(acc, unit, targets, order):
+    """Half the squared error of the outputs ``acc * unit`` (n_out, B) against ``targets`` (n, n_out), summed over the
+    ``order.size`` samples and all outputs, and 0, as no number is right or wrong; ``acc`` as in ``cross_entropy``."""
+    n_out, n = acc.shape[0], order.size
+    loss = 0.0
+    for o in range(n_out):
+        for b in range(n):
+            error = acc[o, b] * unit - targets[order[b], o]
+            loss += error * error / 2
+            acc[o, b] = error / n
+        for b in range(n, acc.shape[1]):
+            acc[o, b] = 0
+    return loss, 0
+
+
+@kernel
+def loss_and_slope(acc, unit, goal, order, smoothing):
+    """``cross_entropy`` where ``goal`` is (n,) labels, ``squared_error`` where it is (n, n_out) targets."""
+    if goal.ndim == 1:
+        return cross_entropy(acc, unit, goal, order, smoothing)
+    else:  # one of the two is all that is compiled
+        return squared_error(acc, unit, goal, order)
+
+
 @kernel(fastmath=_EXACT)
 def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_grad):
     """Gradient at the active connections and, unless ``bias_grad`` is empty, at the biases, from dE/dlogit in the last

@@ -74,14 +74,23 @@ def cross_entropy_numpy(logits: np.ndarray, labels: np.ndarray, smoothing: float
     return float(-(target * log_p).sum()), (p - target) / len(labels)
 
 
-def gradients(layers: list[LayerView], x: np.ndarray, labels: np.ndarray,
+def squared_error_numpy(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Half the summed squared error of real ``outputs`` (n_out, B) against ``targets`` (B, n_out), and dE/doutput of
+    the mean over the samples."""
+    error = outputs - targets.T
+    return float((error**2).sum() / 2), error / len(targets)
+
+
+def gradients(layers: list[LayerView], x: np.ndarray, goal: np.ndarray,
               smoothing: float = 0.0) -> tuple[float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """(summed loss, accumulators of the last layer, dE/dweight per layer, dE/dbias per layer) for codes ``x``."""
+    """(summed loss, accumulators of the last layer, dE/dweight per layer, dE/dbias per layer) for codes ``x``
+    and ``goal``: labels (B,), or targets (B, n_out)."""
     inputs, accs = [x], []
     for layer in layers:
         accs.append(layer.accumulate(inputs[-1]))
         inputs.append(layer.activate(accs[-1]))
-    loss, d = cross_entropy_numpy(accs[-1] * layers[-1].x_step * layers[-1].w_step, labels, smoothing)
+    outputs = accs[-1] * layers[-1].x_step * layers[-1].w_step
+    loss, d = (cross_entropy_numpy(outputs, goal, smoothing) if goal.ndim == 1 else squared_error_numpy(outputs, goal))
     d_weights: list[np.ndarray] = []
     d_biases: list[np.ndarray] = []
     for i in range(len(layers) - 1, -1, -1):

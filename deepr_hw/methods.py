@@ -23,7 +23,7 @@ from .config import Config
 from .connections import Connections, draw_positions
 from .drawing import LOW, as_arrays, as_groups
 from .epoch import Scratch
-from .kernels import backward, cross_entropy, forward, load_batch
+from .kernels import backward, forward, load_batch, loss_and_slope
 from .model import Model
 from .partition import Partition
 from .rewiring import insert, remove, rewire
@@ -156,7 +156,7 @@ def rewire_by_gradient(model: Model, share: float, scratch: Scratch, x: np.ndarr
     steps, top = model.scales()
     load_batch(x, order, scratch.act)
     forward(net.level, net.indptr, net.out_idx, model.values, model.bias, scratch.act, scratch.acc, steps, top)
-    cross_entropy(scratch.acc[net.level[-2] :], steps[-1, 0] * steps[-1, 1], y, order, smoothing)
+    loss_and_slope(scratch.acc[net.level[-2] :], steps[-1, 0] * steps[-1, 1], y, order, smoothing)
     backward(net.level, net.indptr, net.out_idx, model.values, scratch.act, scratch.acc, steps, top, net.grad,
              scratch.bias_grad)
     wanted = np.bincount(groups_of(c)[dead], minlength=c.partition.n_groups)

@@ -127,16 +127,18 @@ class Model:
             raise ValueError("the network is not quantized yet: its logits are not integers")
         return self.outputs(x)[0].astype(np.int32)
 
-    def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Share of samples whose largest logit (ties to the lowest index) is the label."""
-        return float(np.mean(np.argmax(self.outputs(x)[0], axis=1) == y)) if len(y) else float("nan")
+    def natural(self, x: np.ndarray) -> np.ndarray:
+        """(n, n_out) float64 outputs in natural units for codes ``x`` (n, n_in): of a quantized network its logits
+        times ``2**-logit_frac``, exactly."""
+        steps, _ = self.scales(np.float64)
+        return self.outputs(x)[0] * (steps[-1, 0] * steps[-1, 1])
 
 
-def make_model(config: Config, n_in: int, n_classes: int, x_format: Format, rng: np.random.Generator,
+def make_model(config: Config, n_in: int, n_out: int, x_format: Format, rng: np.random.Generator,
                partition: Partition | None = None) -> Model:
-    """Untrained network of ``n_in`` inputs and ``n_classes`` logits, in the configured budget unless ``partition`` is
+    """Untrained network of ``n_in`` inputs and ``n_out`` logits, in the configured budget unless ``partition`` is
     given. Raises ``ValueError`` for an impossible budget."""
-    sizes = (n_in, *config.network.hidden, n_classes)
+    sizes = (n_in, *config.network.hidden, n_out)
     partition = partition or make_partition(config.budget, sizes, config.network.bias)
     k, n_moments = partition.n_connections, N_MOMENTS[config.training.optimizer]
     memory.require(k * (_CONNECTION_BYTES + 4 * n_moments), f"budget: {k:,} connections in training")

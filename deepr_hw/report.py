@@ -15,6 +15,7 @@ from .extras import missing
 from .files import write_bytes, write_text
 from .info import describe
 from .ir import IntNet
+from .tasks import DECIDES, title, value_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1000px; margin: 2em auto; padding: 0 1em }
@@ -55,7 +56,7 @@ def draw(net: IntNet, epochs: list[dict[str, Any]]) -> bytes:
 
     figure = Figure(figsize=(11, 7), layout="constrained")
     axes = figure.subplots(2, 2).ravel()
-    _draw_learning(axes[0], epochs)
+    _draw_learning(axes[0], epochs, DECIDES[net.task])
     _draw_budget(axes[1], epochs, net.budget.n_connections)
     _draw_fan_in(axes[2], net)
     _draw_inputs(axes[3], net)
@@ -64,13 +65,13 @@ def draw(net: IntNet, epochs: list[dict[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_learning(axis: Any, epochs: list[dict[str, Any]]) -> None:
-    x = [e["epoch"] for e in epochs]
-    for key, style in (("train_accuracy", "C0:"), ("val_accuracy", "C1--"), ("test_accuracy", "C0-")):
-        points = [(e["epoch"], 100 * e[key]) for e in epochs if e.get(key) is not None]
+def _draw_learning(axis: Any, epochs: list[dict[str, Any]], score: str) -> None:
+    x, share = [e["epoch"] for e in epochs], 100 if score == "accuracy" else 1
+    for part, style in (("train", "C0:"), ("val", "C1--"), ("test", "C0-")):
+        points = [(e["epoch"], share * e[f"{part}_{score}"]) for e in epochs if e.get(f"{part}_{score}") is not None]
         if points:
-            axis.plot(*zip(*points, strict=True), style, label=key.replace("_", " "))
-    axis.set(title="Accuracy", xlabel="epoch", ylabel="%")
+            axis.plot(*zip(*points, strict=True), style, label=f"{part} {title(score)}")
+    axis.set(title=title(score).capitalize(), xlabel="epoch", ylabel="%" if share == 100 else "")
     loss = axis.twinx()
     loss.plot(x, [e["loss"] for e in epochs], "0.6", lw=1)
     loss.set_ylabel("loss (grey)")
@@ -114,11 +115,13 @@ def _draw_inputs(axis: Any, net: IntNet) -> None:
 
 def _page(name: str, facts: dict[str, Any], epochs: list[dict[str, Any]], verified: list[dict[str, Any]],
           figure: bytes, config: str) -> str:
-    accuracy = f", integer test accuracy {100 * epochs[-1]['test_accuracy']:.2f} %" if epochs else ""
+    last = epochs[-1] if epochs else {}
+    reached = "".join(f", integer test {title(name)} {value_text(name, last[f'test_{name}'])}"
+                      for name in ("accuracy", "r2", "rmse") if last.get(f"test_{name}") is not None)
     parts = [
         f"<h1>{html.escape(name)}</h1>",
         f"<p class=sub>K = {facts['n_connections']:,} connections of {facts['n_positions']:,} possible "
-        f"({100 * facts['connectivity']:.3f} %){accuracy}</p>",
+        f"({100 * facts['connectivity']:.3f} %){reached}</p>",
         f'<img alt="training and connectivity" src="data:image/png;base64,{base64.b64encode(figure).decode()}">',
         "<h2>Layers</h2>", _layer_table(facts),
         f"<p>Connectivity = <code>{html.escape(facts['connectivity_formula'])}</code>; "

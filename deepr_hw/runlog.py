@@ -9,25 +9,27 @@ import numpy as np
 from .budget import explain
 from .config import Config
 from .partition import Partition
+from .tasks import Scores, as_text
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One line of ``metrics.jsonl``. Accuracies are shares of 1; ``nan`` (JSON null) where there is nothing to measure.
+    """One line of ``metrics.jsonl``. The scores ``train``, ``val`` and ``test`` become keys such as ``test_accuracy``
+    there, or ``test_r2``; None (JSON null) where there is nothing to measure.
 
-    train_accuracy : over the epoch's own steps, while the weights were moving
-    val_accuracy   : on the held-out part of the training data
-    test_accuracy  : of the integers in evaluation mode, which are the reference's; null in float training and
-                     without test data
+    train          : the score that decides, over the epoch's own steps, while the weights were moving
+    val            : on the held-out part of the training data
+    test           : of the integers in evaluation mode, which are the reference's; None in float training and without
+                     test data
     active_min/max : connections after every update and refill of the epoch
     n_nonzero      : active connections whose code is not 0; null while training in float
     """
 
     epoch: int
     loss: float
-    train_accuracy: float
-    val_accuracy: float | None
-    test_accuracy: float | None
+    train: Scores
+    val: Scores | None
+    test: Scores | None
     active_min: int
     active_max: int
     rewired: int
@@ -66,7 +68,12 @@ Progress = Callable[[EpochMetrics, int], None]
 
 def as_line(metrics: EpochMetrics, run: str) -> str:
     """One line of ``metrics.jsonl`` for the run of that id."""
-    return json.dumps({"run": run, **asdict(metrics)}) + "\n"
+    values = asdict(metrics)
+    nothing = dict.fromkeys(metrics.train)
+    measured = {f"{part}_{name}": value for part in ("train", "val", "test")
+                for name, value in (values.pop(part) or nothing).items()}
+    first = {"run": run, "epoch": values.pop("epoch"), "loss": values.pop("loss")}
+    return json.dumps({**first, **measured, **values}) + "\n"
 
 
 class Bar:
@@ -96,6 +103,6 @@ class Bar:
         if self._progress is not None:
             self._progress(m, n_epochs)
             return
-        accuracy = "float" if m.test_accuracy is None else f"{100 * m.test_accuracy:.2f} %"
+        test = "float" if m.test is None else as_text(m.test)
         self._bar.update(self._task, completed=m.epoch + 1, description=(
-            f"loss {m.loss:.4f}  test {accuracy}  active {m.active_min:,}..{m.active_max:,}  rewired {m.rewired:,}"))
+            f"loss {m.loss:.4f}  test {test}  active {m.active_min:,}..{m.active_max:,}  rewired {m.rewired:,}"))

@@ -1,4 +1,5 @@
-"""The unit of a network's input, found on its training samples: which values become which 8-bit codes.
+"""The unit of a network's input, found on its training samples: which values become which 8-bit codes; and that of
+a regression's output.
 
 ``auto``      images (bytes, or reals in 0..1, with two dimensions or more) as ``minmax``, everything else ``standard``
 ``standard``  mean 0 and standard deviation 1 in codes of 1 / 32: saturates at 4 standard deviations
@@ -47,6 +48,14 @@ def fit_input(x: np.ndarray, sample_shape: tuple[int, ...], scale: str = "auto")
     if image:
         mean, deviation = _pooled(mean, deviation)
     return _affine(mean, 1 / _positive(deviation), (high > low).any(keepdims=True) if image else high > low), STANDARD
+
+
+def fit_output(y: np.ndarray) -> Affine:
+    """Unit of a regression's outputs for training targets ``y`` (n, n_out): it brings those of mean 0 and standard
+    deviation 1, which the network learns, to the user's."""
+    mean, deviation = _moments(y)
+    deviation = _positive(np.maximum(deviation, np.abs(mean) * 2.0**-24))  # targets that float32 can't tell apart
+    return Affine(np.clip(-mean / deviation, -REACH, REACH).astype(np.float32), deviation.astype(np.float32))
 
 
 def is_image(x: np.ndarray, sample_shape: tuple[int, ...], low: float, high: float) -> bool:

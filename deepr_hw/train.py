@@ -24,17 +24,18 @@ from .partition import Partition
 from .runfolder import Identity, check_same, identify
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .steps import Course, deformed, learning_rates, make_course, make_prior, settled, steps_and_rewirings
+from .tasks import DECIDES, Scores, cost_of_guessing, decisive, measure
 
 _EXPLODED = 100
-"""Mean loss of an epoch that counts as divergence, in units of what guessing costs, ``log(n_classes)``."""
+"""Mean loss of an epoch that counts as divergence, in units of what guessing costs."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run gives back: the frozen network, its accuracy in the integer reference, one entry per epoch."""
+    """What a run gives back: the frozen network, its scores in the integer reference, one entry per epoch."""
 
     net: IntNet
-    test_accuracy: float
+    test: Scores
     history: list[EpochMetrics]
 
 
@@ -99,35 +100,38 @@ def train_in(folder: Path, config: Config, values: Dataset, resume: bool = False
             with open(metrics, "a", encoding="utf-8") as log:
                 log.write(as_line(state.history[-1], identity.run))
             report(state.history[-1], config.training.epochs)
-    net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state),
-                 dataset.input_map)
+    net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state), dataset.input_map,
+                 dataset.task, dataset.output_map)
     write_text(folder / runfolder.BUDGET,
                state.log.as_json(config, state.model.connections.partition, identity.run))
     netfile.save(net, folder / runfolder.NET)
     runfolder.write_record(folder, identity.run)
-    return TrainResult(net, integer_accuracy(net, dataset.x_test, dataset.y_test), state.history)
+    return TrainResult(net, integer_scores(net, dataset.x_test, dataset.y_test), state.history)
 
 
 def exhausted(history: list[EpochMetrics], patience: int) -> bool:
-    """Whether the last ``patience`` epochs brought no better validation accuracy than the ones before."""
-    scores = [m.val_accuracy for m in history if m.val_accuracy is not None and m.test_accuracy is not None]
-    return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
+    """Whether the last ``patience`` epochs brought no better validation score than the ones before."""
+    reached = [decisive(m.val) for m in history if m.val is not None and m.test is not None]
+    return 0 < patience < len(reached) and max(reached[-patience:]) <= max(reached[:-patience])
 
 
-def integer_accuracy(net: IntNet, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of samples (codes ``x``, labels ``y``) that ``net`` gets right in the integer reference."""
-    return float(np.mean(reference.predict(net, x.reshape(len(x), *net.in_shape)) == y))
+def integer_scores(net: IntNet, x: np.ndarray, y: np.ndarray) -> Scores:
+    """Scores of ``net`` in the integer reference on codes ``x`` with the right answers ``y``."""
+    logits = reference.logits(net, x.reshape(len(x), *net.in_shape))
+    return measure(net.task, np.ldexp(logits.astype(np.float64), -net.logit_frac), y, net.output_map)
 
 
 def start(config: Config, dataset: CodedDataset) -> TrainState:
-    """State before the first epoch. Raises ``ValueError`` for a budget or a split that does not fit the data."""
+    """State before the first epoch. Raises ``ValueError`` for a task, budget or split that does not fit the data."""
+    if dataset.task != config.data.task:
+        raise ValueError(f"data.task = {config.data.task!r}: data {dataset.name} is a {dataset.task}")
     fit, _ = _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
-    sizes = (dataset.n_in, *config.network.hidden, dataset.n_classes)
+    sizes = (dataset.n_in, *config.network.hidden, dataset.n_out)
     check_size(config, sizes)
     budget = make_partition(config.budget, sizes, config.network.bias)
     first = dense_partition(budget, config.training.method) if config.training.dense else budget
-    model = make_model(config, dataset.n_in, dataset.n_classes, dataset.x_format, rng, first)
+    model = make_model(config, dataset.n_in, dataset.n_out, dataset.x_format, rng, first)
     if config.training.method == "soft_deep_r":
         start_soft(model, budget, config, rng)
     course = make_course(config.training, model.connections.weight, fit.stop)
@@ -147,7 +151,7 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
     fit, held_out = _split(config, dataset)
     config = settled(config, state.course)
     t, q, model = config.training, config.quantization, state.model
-    x, y = dataset.x_train[fit], dataset.y_train[fit]
+    x, goal = dataset.x_train[fit], dataset.goal[fit]
     if t.dense:
         prune(config, model, state.budget, epoch)
     if q.warmup_epochs <= epoch <= max(q.calibrate_epochs, q.warmup_epochs):
@@ -159,28 +163,34 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
             state.images = number, deformed(config, dataset, x, np.random.default_rng((number + 1, t.seed)))
         x = state.images[1]
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch))
-    totals = steps_and_rewirings(config, model, x, y, order, etas, state.stream, state.log, epoch,
+    totals = steps_and_rewirings(config, model, x, goal, order, etas, state.stream, state.log, epoch,
                                  make_prior(t, state.course, epoch))
-    _check_converging(totals, len(x), model, epoch, etas)
+    _check_converging(totals, len(x), model, dataset.task, epoch, etas)
     if t.dense and epoch + 1 == t.epochs:
         prune(config, model, state.budget, t.epochs)
-    val = model.accuracy(dataset.x_train[held_out], dataset.y_train[held_out]) if config.data.validation else None
+    val = _scores(dataset, model, dataset.x_train[held_out], dataset.y_train[held_out])
     test, n_nonzero = None, None
     if model.quantized:
-        test = model.accuracy(dataset.x_test, dataset.y_test) if len(dataset.x_test) else None
+        test = _scores(dataset, model, dataset.x_test, dataset.y_test)
         n_nonzero = int(np.count_nonzero(model.connections.code))
-    return EpochMetrics(epoch, totals.loss / len(x), totals.right / len(x), val, test, totals.active_min,
+    loss = totals.loss / len(x)
+    reached = totals.right / len(x) if dataset.task == "classification" else 1 - 2 * loss / dataset.n_out
+    return EpochMetrics(epoch, loss, {DECIDES[dataset.task]: reached}, val, test, totals.active_min,
                         totals.active_max, totals.rewired, n_nonzero, round(time.perf_counter() - started, 3))
 
 
-def _check_converging(totals: Totals, n: int, model: Model, epoch: int, etas: np.ndarray) -> None:
+def _scores(dataset: CodedDataset, model: Model, x: np.ndarray, y: np.ndarray) -> Scores | None:
+    return measure(dataset.task, model.natural(x), y, dataset.output_map) if len(x) else None
+
+
+def _check_converging(totals: Totals, n: int, model: Model, task: str, epoch: int, etas: np.ndarray) -> None:
     """Raise ``ValueError`` when the steps of an epoch diverged. In 8 bits an explosion may hide behind saturated codes:
     the loss stays finite while the weights leave every bound."""
     if not np.isfinite(totals.loss):
         what, eta = f", step {totals.steps}: the loss is not finite", etas[totals.steps]
     elif not np.abs(model.connections.weight).max() < 2.0**MAX_FRAC:  # NaN too
         what, eta = ": a weight has left every format", etas.max()
-    elif totals.loss > _EXPLODED * np.log(max(2, model.sizes[-1])) * n:
+    elif totals.loss > _EXPLODED * cost_of_guessing(task, model.sizes[-1]) * n:
         what, eta = f": the loss exploded to {totals.loss / n:.3g} per sample", etas.max()
     else:
         return

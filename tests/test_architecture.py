@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 RULES: dict[str, tuple[str, str]] = {  # room -> its modules; the rooms that it may import from, itself always
     "ground": ("version files memory extras console", ""),
     "fixed": ("fixed", ""),
-    "affine": ("affine scaling", "fixed"),
+    "affine": ("affine scaling tasks", "fixed"),
     "network": ("ir reference info", "fixed affine"),
     "netfile": ("netfile", "ground fixed affine network"),
     "data": ("data", "ground fixed affine"),
@@ -24,7 +24,7 @@ RULES: dict[str, tuple[str, str]] = {  # room -> its modules; the rooms that it 
                  "ground fixed affine network data compiled budget sparse"),
     "training": ("runfolder train compare estimator",
                  "ground fixed affine network netfile data compiled budget sparse learning"),
-    "figures": ("report compare_figure", "ground network netfile"),
+    "figures": ("report compare_figure", "ground affine network netfile"),
     "certify": ("certify", "ground network netfile data engines budget learning training export sim"),
     "commands": ("commands.*", "ground affine network netfile data engines budget training figures certify export sim"),
     "shell": ("cli arguments __main__", "ground budget"),

@@ -18,7 +18,8 @@ from tests.random_nets import random_layer
 
 
 def log_line(epoch, low, high):
-    return json.dumps(dataclasses.asdict(EpochMetrics(epoch, 1.0, 0.5, None, 0.5, low, high, 3, low, 0.1))) + "\n"
+    half = {"accuracy": 0.5}
+    return json.dumps(dataclasses.asdict(EpochMetrics(epoch, 1.0, half, None, half, low, high, 3, low, 0.1))) + "\n"
 
 
 @pytest.fixture(scope="module")

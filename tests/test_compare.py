@@ -100,7 +100,7 @@ def test_a_cell_is_the_training_itself(grid, swept, digits, tmp_path):
     out, rows = swept
     cell, row = grid[1], rows[1]
     result = train(cell.config, digits, tmp_path, progress=lambda metrics, n_epochs: None)
-    assert row["test_accuracy"] == result.test_accuracy
+    assert row["test_accuracy"] == result.test["accuracy"]
     assert (tmp_path / "net.safetensors").read_bytes() == (out / "cells" / f"{cell.name}.safetensors").read_bytes()
     assert netfile.load(out / "cells" / f"{cell.name}.safetensors").n_connections == row["n_connections"] == 148
 
@@ -170,11 +170,11 @@ def test_mean_and_standard_deviation():
     rows = [{"method": "fixed", "n_connections": k, "connectivity": k / 100, "test_accuracy": a, "error": None}
             for k, a in ((20, 0.5), (10, 0.1), (10, 0.3))]
     rows.append({**rows[0], "n_connections": 30, "test_accuracy": None, "error": "diverged"})
-    summary = compare_figure.summarize(rows)
+    summary = compare_figure.summarize(rows, "accuracy")
     assert [(p["n_connections"], p["seeds"]) for p in summary] == [(10, 2), (20, 1), (30, 0)]
     assert summary[0]["mean"] == pytest.approx(0.2)
     assert summary[0]["std"] == pytest.approx(0.02**0.5)
-    assert compare_figure.draw(summary, "title").startswith(b"\x89PNG")
+    assert compare_figure.draw(summary, "title", "accuracy").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -30,7 +30,7 @@ def settings(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_ends_inside_the_budget(digits, tmp_path, method):
     result = train(load_config("digits", settings(method)), digits, tmp_path, progress=lambda *_: None)
-    assert result.test_accuracy > (0.8 if method == "fixed" else 0.88)
+    assert result.test["accuracy"] > (0.8 if method == "fixed" else 0.88)
     held = [layer.n_connections for layer in result.net.layers]
     assert all(n <= limit for n, limit in zip(held, (600, 300, 100), strict=True))
     if method in ("deep_r", "fixed", "set", "rigl"):
@@ -38,7 +38,7 @@ def test_every_method_ends_inside_the_budget(digits, tmp_path, method):
         assert all(m.active_min == m.active_max == 1000 for m in result.history)
     assert (sum(m.rewired for m in result.history) > 0) == (method in ("deep_r", "set", "rigl"))
     answers = reference.predict(result.net, result.net.encode(digits.x_test))
-    assert np.mean(answers == digits.y_test) == result.history[-1].test_accuracy
+    assert np.mean(answers == digits.y_test) == result.history[-1].test["accuracy"]
 
 
 @pytest.mark.parametrize("method", ["gradual", "rigl", "soft_deep_r"])

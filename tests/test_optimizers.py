@@ -43,7 +43,7 @@ def test_digits_are_learnt_with(optimizer, tmp_path):
                                     "training.epochs=30", "training.schedule=cosine", "network.bias=true",
                                     "training.label_smoothing=0.05"])
     result = train(config, data.load("digits"), tmp_path, progress=lambda *_: None)
-    assert result.test_accuracy > 0.95
+    assert result.test["accuracy"] > 0.95
     assert {m.active_min for m in result.history} == {m.active_max for m in result.history} == {1000}
 
 
@@ -185,7 +185,8 @@ def _stop_after(epochs, config, dataset, folder):
 
 
 def test_patience():
-    history = [EpochMetrics(i, 0, 0, score, 0.5, 1, 1, 0, 1, 0) for i, score in enumerate((0.5, 0.9, 0.8, 0.9))]
+    history = [EpochMetrics(i, 0, {"accuracy": 0}, {"accuracy": score}, {"accuracy": 0.5}, 1, 1, 0, 1, 0)
+               for i, score in enumerate((0.5, 0.9, 0.8, 0.9))]
     assert exhausted(history, 2)
     assert not exhausted(history, 3)
     assert not exhausted(history, 0)

@@ -30,13 +30,13 @@ def run(digits, folder, *overrides, **options):
 
 def test_digits_are_learnt(digits, tmp_path):
     result = run(digits, tmp_path)
-    assert result.test_accuracy > 0.95
+    assert result.test["accuracy"] > 0.95
     assert result.net.n_connections == 1000
     assert [layer.n_connections for layer in result.net.layers] == [600, 300, 100]
     assert all(m.active_min == m.active_max == 1000 for m in result.history)
     assert sum(m.rewired for m in result.history) > 0
     net = netfile.load(tmp_path / "net.safetensors")
-    assert np.mean(reference.predict(net, net.encode(digits.x_test)) == digits.y_test) == result.test_accuracy
+    assert np.mean(reference.predict(net, net.encode(digits.x_test)) == digits.y_test) == result.test["accuracy"]
 
 
 def test_log_has_one_json_line_per_epoch(digits, tmp_path):

@@ -111,7 +111,7 @@ def _samples(net: IntNet, source: str, args: Namespace) -> Samples:
         n = check_verification(args) or _RANDOM
         memory.require(_VALUE_BYTES * n * max(net.n_in, *(layer.n_out for layer in net.layers)), f"{n:,} samples")
         return verification.random_samples(net, n)
-    dataset = data.load(source)
+    dataset = data.load(source, net.task)
     if dataset.n_in != net.n_in:
         raise ValueError(f"data {source}: samples have {dataset.n_in} values, the network takes {net.n_in}")
     check_verification(args, len(dataset.x_test))

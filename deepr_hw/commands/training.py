@@ -12,6 +12,7 @@ from ..console import CONSOLE
 from ..extras import missing
 from ..files import check_folder, make_folder, write_bytes
 from ..runfolder import claim, locked
+from ..tasks import DECIDES, as_text, title, value_text
 from . import Outcome
 
 
@@ -19,7 +20,7 @@ def train(args: Namespace) -> Outcome:
     """``deepr-hw train``."""
     check_folder(args.out)
     config = load_config(config_name(args), args.overrides)
-    dataset = data.load(config.data.name)
+    dataset = data.load(config.data.name, config.data.task)
     with claim(args.out, args.resume, args.force):
         return train_claimed(args, config, dataset)
 
@@ -30,8 +31,8 @@ def train_claimed(args: Namespace, config: Config, dataset: data.Dataset) -> Out
 
     result = train_in(args.out, config, dataset, args.resume)
     CONSOLE.print(f"{args.out / 'net.safetensors'}: K = {result.net.n_connections} connections, "
-                   f"integer test accuracy {100 * result.test_accuracy:.2f} %")
-    return {"n_connections": result.net.n_connections, "test_accuracy": result.test_accuracy}, True
+                   f"integer test {as_text(result.test)}")
+    return {"n_connections": result.net.n_connections, **{f"test_{k}": v for k, v in result.test.items()}}, True
 
 
 def compare(args: Namespace) -> Outcome:
@@ -42,23 +43,23 @@ def compare(args: Namespace) -> Outcome:
     check_plots("compare")
     check_folder(args.out)
     config = load_config(config_name(args), args.overrides)
-    dataset = data.load(config.data.name)
+    dataset = data.load(config.data.name, config.data.task)
     cells = sweep.make_grid(config, dataset, _split(args.methods), _split(args.budgets), args.seeds)
-    n_left = len(cells)
+    n_left, score = len(cells), DECIDES[config.data.task]
 
     def show(cell: sweep.Cell, row: dict[str, Any], ran: bool) -> None:
         nonlocal n_left
         n_left -= 1
-        outcome = row["error"] or f"{100 * row['test_accuracy']:.2f} %" + ("" if ran else " (was there)")
+        outcome = row["error"] or value_text(score, row[f"test_{score}"]) + ("" if ran else " (was there)")
         CONSOLE.print(f"{cell.name}: {outcome}, {n_left} to go", markup=False)
 
     with locked(make_folder(args.out)):
         rows = sweep.run_grid(cells, args.out, args.jobs, args.backend, args.address, show)
-    summary = compare_figure.summarize(rows)
-    write_bytes(args.out / "compare.png", compare_figure.draw(summary, f"{dataset.name}: {len(rows)} trainings"))
-    table = Table("method", "K", "connectivity", "seeds", "test accuracy")
+    summary = compare_figure.summarize(rows, score)
+    write_bytes(args.out / "compare.png", compare_figure.draw(summary, f"{dataset.name}: {len(rows)} trainings", score))
+    table = Table("method", "K", "connectivity", "seeds", f"test {title(score)}")
     for point in summary:
-        mean = "" if point["mean"] is None else f"{100 * point['mean']:.2f} ± {100 * point['std']:.2f} %"
+        mean = "" if point["mean"] is None else " ± ".join(value_text(score, point[key]) for key in ("mean", "std"))
         table.add_row(point["method"], f"{point['n_connections']:,}", f"{100 * point['connectivity']:.3f} %",
                       str(point["seeds"]), mean)
     CONSOLE.print(table)

@@ -32,7 +32,7 @@ def run(args: Namespace) -> Outcome:
     """``deepr-hw run``: the whole path. What can't be done at its end is refused at its beginning."""
     check_folder(args.out)
     config = load_config(config_name(args), args.overrides)
-    dataset = data.load(config.data.name)
+    dataset = data.load(config.data.name, config.data.task)
     _check_tools(args, len(dataset.x_test))
     with claim(args.out, args.resume, args.force) as folder:
         trained, _ = train_claimed(args, config, dataset)
