@@ -120,6 +120,8 @@ def _add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")
     parser.add_argument("--lanes", metavar="P", type=_lanes, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
+    parser.add_argument("--stream-bytes", metavar="N", type=int, choices=(1, 4, 8), help="width of the simulated engine's "
+                        "streams in bytes: 1, 4 or 8 (default)")
     parser.add_argument("--waves", metavar="DIR", type=Path, help="leave the waveforms of verilator (.vcd) and icarus "
                         "(.fst) there, for GTKWave or Surfer")
 
@@ -199,6 +201,8 @@ _EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),
     ("io-type", "hls4ml", {"choices": ("io_parallel", "io_stream"), "help": "ports (default: io_parallel)"}),
     ("lanes", "rtl", {"metavar": "P", "type": _lanes, "help": "multipliers side by side (default: 8)"}),
+    ("stream-bytes", "rtl", {"metavar": "N", "type": int, "choices": (1, 4, 8),
+                             "help": "width of the AXI streams in bytes: 1, 4 or 8 (default)"}),
 )
 """Options of ``export``: name, the only target that has it, argparse's settings."""
 

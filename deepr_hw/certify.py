@@ -201,7 +201,7 @@ def _rtl(run: Path, net: IntNet, simulator: str) -> list[Evidence]:
 
         k = sum(map(len, rtl_image.decode(_read_image(folder, net))))
         with tempfile.TemporaryDirectory() as again:
-            rtl_image.export(net, Path(again), _lanes(folder))
+            rtl_image.export(net, Path(again), _lanes(folder), _stream_bytes(folder))
             return k, _difference(Path(again), folder)
 
     def simulate() -> tuple[int, str | None]:
@@ -225,6 +225,10 @@ def _lanes(folder: Path) -> int:
     return len(list(folder.glob("slots_*.hex")))
 
 
+def _stream_bytes(folder: Path) -> int:
+    return int(json.loads((folder / "manifest.json").read_text())["stream_bytes"])
+
+
 def _read_image(folder: Path, net: IntNet) -> Any:
     """The image whose words are those in the files; only sizes and places come from the network."""
     import numpy as np
@@ -232,7 +236,7 @@ def _read_image(folder: Path, net: IntNet) -> Any:
     from .export import rtl_image
 
     def words(name: str) -> np.ndarray:
-        return np.array([int(line, 16) for line in (folder / name).read_text().split()], np.uint32)
+        return np.array([int(line, 16) for line in (folder / name).read_text().split()], np.int64)
 
     lanes = _lanes(folder)
     image = rtl_image.build(net, lanes)

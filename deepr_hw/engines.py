@@ -76,9 +76,10 @@ ENCODERS = {
 """Encoder name -> ``module:function``."""
 
 
-def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -> Callable[..., EngineRun]:
+def get_engine(name: str, lanes: int | None = None, waves: Path | None = None,
+               stream_bytes: int | None = None) -> Callable[..., EngineRun]:
     """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's,
-    ``waves``, a folder for waveforms, for those that simulate its sources.
+    ``waves``, a folder for waveforms, and ``stream_bytes``, the width of the streams, for those that simulate its sources.
 
     Raises ``ValueError`` for an unknown name, ``MissingToolError`` saying which package or program is
     missing.
@@ -92,6 +93,8 @@ def get_engine(name: str, lanes: int | None = None, waves: Path | None = None) -
         options = {**options, "lanes": lanes}
     if waves is not None and module == "deepr_hw.sim.engine":
         options = {**options, "waves": waves}
+    if stream_bytes is not None and module == "deepr_hw.sim.engine":
+        options = {**options, "stream_bytes": stream_bytes}
     return lambda net, x, workdir: run(net, x, workdir, **options)
 
 

@@ -96,7 +96,7 @@ def random_samples(net: IntNet, n: int, seed: int = 0) -> Samples:
 
 
 def compare(net: IntNet, samples: Samples, name: str, workdir: Path, lanes: int | None = None,
-            waves: Path | None = None) -> Comparison:
+            waves: Path | None = None, stream_bytes: int | None = None) -> Comparison:
     """Run engine ``name`` on ``samples`` and count what differs from the reference."""
     encodes, n = name in ENCODERS, len(samples.codes)
     expected = samples.codes if encodes else reference.logits(net, samples.codes)
@@ -106,7 +106,7 @@ def compare(net: IntNet, samples: Samples, name: str, workdir: Path, lanes: int 
         if encodes:
             run, found = None, get_encoder(name)(net, samples.values, workdir)
         else:
-            run = get_engine(name, lanes, waves)(net, samples.codes, workdir)
+            run = get_engine(name, lanes, waves, stream_bytes)(net, samples.codes, workdir)
             found = run.logits
     except (ValueError, MissingToolError) as error:
         return replace(comparison, seconds=time.perf_counter() - start, refusal=" ".join(str(error).split()))
@@ -128,17 +128,19 @@ def _with_counts(comparison: Comparison, run: EngineRun, net: IntNet) -> Compari
 
 
 def verify(net: IntNet, samples: Samples, engines: Mapping[str, int | None], lanes: int | None = None,
-           waves: Path | None = None, started: Callable[[str], object] = lambda name: None) -> Iterator[Comparison]:
+           waves: Path | None = None, started: Callable[[str], object] = lambda name: None,
+           stream_bytes: int | None = None) -> Iterator[Comparison]:
     """Compare each engine in turn, on the first so many of ``samples`` (None: all), and yield what came out. An engine
     that refuses the network yields that.
 
-    ``lanes`` and ``waves`` are for the engines that are the RTL's (None: their default, no waveforms); ``started`` is
-    told the engine's name before it runs.
+    ``lanes``, ``waves`` and ``stream_bytes`` are for the engines that are the RTL's (None: their default, no waveforms);
+    ``started`` is told the engine's name before it runs.
     """
     for name, n in engines.items():
         started(name)
         with tempfile.TemporaryDirectory(prefix="deepr_hw_") as workdir:
-            yield compare(net, Samples(samples.values[:n], samples.codes[:n]), name, Path(workdir), lanes, waves)
+            yield compare(net, Samples(samples.values[:n], samples.codes[:n]), name, Path(workdir), lanes, waves,
+                          stream_bytes)
 
 
 def as_json(net: IntNet, comparisons: list[Comparison]) -> dict[str, object]:

@@ -17,9 +17,9 @@ def common_geometry(*geometries: Geometry) -> Geometry:
 
 
 def difference(old: rtl_image.Image, new: rtl_image.Image) -> list[tuple[int, int]]:
-    """(address, data) of the words of ``new`` that a bank which holds ``old`` lacks.
+    """(address, data) of the words of ``new`` that a bank which holds ``old`` lacks, and the one that completes it.
 
-    Raises ``ValueError`` when the two are not for one engine or differ in the size of input or output.
+    Empty where nothing differs. Raises ``ValueError`` when the two are not for one engine or differ in the size of input or output.
     """
     if old.geometry.lanes != new.geometry.lanes or old.geometry.words != new.geometry.words:
         raise ValueError(f"the images are for different engines: {old.geometry} and {new.geometry}")
@@ -27,7 +27,7 @@ def difference(old: rtl_image.Image, new: rtl_image.Image) -> list[tuple[int, in
     writes = [(address, data) for address, data in new.writes if there.get(address) != data]
     if any(address >> 20 == FRAME for address, _ in writes):
         raise ValueError("the networks differ in the size of input or output")
-    return writes
+    return writes + new.writes[-1:] if writes else []
 
 
 def load_diff(old: IntNet, new: IntNet, lanes: int = 8) -> list[tuple[int, int]]:

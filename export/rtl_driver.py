@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .rtl_geometry import Geometry
-from .rtl_image import FRAME, Image
+from .rtl_image import Image
 
 ID, VERSION, SIZE_0, SIZE_1, CONTROL, STATUS, ERRORS, ADDRESS, DATA, SAMPLES, CYCLES, STALLS, MACS = range(0, 0x34, 4)
-ENGINE_ID = 0x44454550
+ENGINE_ID, ENGINE_VERSION = 0x44454550, 0x00020000
 ENABLE, SWAP, CLEAR = 1, 2, 4
-BUSY, SWAPPING, BANK = 1, 2, 4
+BUSY, SWAPPING, BANK, LOADED = 1, 2, 4, 8
 CAUSES = (
     "a frame was too short",
     "a frame was too long or TLAST was missing",
     "a load address or value was out of range",
-    "a load came while the bank was running",
+    "a load or a swap was refused: the only bank was running, or the other one holds no network or other frame sizes",
     "the layer descriptors have no end",
     "a logit was out of place",
     "a register that does not exist or can't be written was accessed",
@@ -47,7 +47,10 @@ def register_writes(writes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 class Driver:
-    """The engine behind ``write`` and ``read`` (32-bit words at byte addresses)."""
+    """The engine behind ``write`` and ``read`` (32-bit words at byte addresses).
+
+    A reset stops it and drops what is under way; the network that ran is still there, so ``start`` is all it takes.
+    """
 
     def __init__(self, write: Callable[[int, int], None], read: Callable[[int], int]) -> None:
         self.write, self.read = write, read
@@ -57,13 +60,18 @@ class Driver:
         found = self.read(ID)
         if found != ENGINE_ID:
             raise ValueError(f"register ID = {found:#010x}: expected {ENGINE_ID:#010x}, this is no engine")
+        if (version := self.read(VERSION)) != ENGINE_VERSION:
+            raise ValueError(f"register VERSION = {version:#010x}: this driver knows {ENGINE_VERSION:#010x}")
         a, b = self.read(SIZE_0), self.read(SIZE_1)
         return Geometry(lanes=a & 255, classes=1 << (a >> 8 & 255), acc_bits=a >> 16 & 255, banks=a >> 24,
                         rows=1 << (b & 255), words=1 << (b >> 8 & 255), bias_words=1 << (b >> 16 & 255),
                         layers=1 << (b >> 24))
 
     def load(self, image: Image) -> None:
-        """``image`` into a stopped engine, and that bank chosen to run. Raises ``ValueError`` when it does not fit."""
+        """``image`` into a stopped engine, and that bank chosen to run.
+
+        Raises ``ValueError`` when it does not fit, ``RuntimeError`` when the engine does not take it.
+        """
         geometry = self.geometry()
         if not geometry.fits(image.geometry):
             raise ValueError(f"the image needs {image.geometry}, the engine is {geometry}")
@@ -71,13 +79,20 @@ class Driver:
         self._issue(image.writes)
         if geometry.banks == 2:
             self.swap()
+        if not self.loaded:
+            raise RuntimeError(f"the engine did not take the image: {'; '.join(self.errors()) or 'no error flag'}")
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the bank that runs holds a whole network: not after power-up, still after a reset."""
+        return bool(self.read(STATUS) & LOADED)
 
     def hot_swap(self, writes: Iterable[tuple[int, int]]) -> None:
         """Load port ``writes`` into the idle bank while the other one runs, then exchange them between two samples.
 
-        The frame sizes must stay: writes to them are left out.
+        The frame sizes must stay. Raises ``RuntimeError`` when the engine refuses.
         """
-        self._issue(write for write in writes if write[0] >> 20 != FRAME)
+        self._issue(writes)
         self.swap()
 
     def _issue(self, writes: Iterable[tuple[int, int]]) -> None:
@@ -85,12 +100,21 @@ class Driver:
             self.write(address, value)
 
     def swap(self) -> None:
-        """Exchange the banks; returns when it is done."""
+        """Exchange the banks; returns when it is done.
+
+        Raises ``RuntimeError`` when the idle bank holds no network, or one with other frame sizes while samples run.
+        """
+        before = self.read(STATUS) & BANK
         self.write(CONTROL, self.read(CONTROL) & ENABLE | SWAP)
         self._wait(SWAPPING)
+        if self.read(STATUS) & BANK == before:
+            raise RuntimeError("the engine refused the swap: the idle bank holds no complete network, or one with "
+                               "other frame sizes (stop first)")
 
     def start(self) -> None:
-        """Take samples."""
+        """Take samples. Raises ``RuntimeError`` when there is no network to run."""
+        if not self.loaded:
+            raise RuntimeError("the engine holds no network: load an image first")
         self.write(CONTROL, ENABLE)
 
     def stop(self) -> None:

@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass
 
 LANE_COUNTS = (1, 2, 4, 8, 16)
+STREAM_WIDTHS = (1, 4, 8)
+"""Bytes per beat that the AXI streams may have."""
+STREAM_BYTES = 8
+"""Bytes per beat that they have unless told."""
 
 WRITE_TO_READ = 10
 """An activation that ends in row r may be read in row r + 10 and later."""
@@ -22,7 +26,7 @@ class Geometry:
     bias_words : depth of each lane's bias memory, per bank
     layers     : layer descriptors, per bank
     classes    : most logits per sample
-    acc_bits   : width of the accumulators, 16..32
+    acc_bits   : width of the accumulators, 16..33
     banks      : 1, or 2 for a hot swap
 
     Raises ``ValueError`` naming the parameter.
@@ -46,8 +50,8 @@ class Geometry:
                 raise ValueError(f"{name} = {value}: must be a power of two in {least}..{1 << 16}")
         if self.classes < self.lanes:
             raise ValueError(f"classes = {self.classes}: must be at least lanes = {self.lanes}")
-        if not 16 <= self.acc_bits <= 32:
-            raise ValueError(f"acc_bits = {self.acc_bits}: must lie in 16..32")
+        if not 16 <= self.acc_bits <= 33:
+            raise ValueError(f"acc_bits = {self.acc_bits}: must lie in 16..33")
         if self.banks not in (1, 2):
             raise ValueError(f"banks = {self.banks}: must be 1 or 2")
 

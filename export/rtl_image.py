@@ -12,13 +12,13 @@ import numpy as np
 
 from ..files import make_folder, write_text
 from ..ir import IntNet
-from . import c_encoder
-from .rtl_geometry import Geometry
+from . import c_encoder, rtl_timing
+from .rtl_geometry import STREAM_BYTES, STREAM_WIDTHS, Geometry
 from .rtl_schedule import Schedule, engine_shift, required_geometry, rounding_half, schedule
 
-SLOT, BIAS, LAYER, FRAME = range(4)
+SLOT, BIAS, LAYER, FRAME, HIGH_BIAS = range(5)
 """Regions of the load port."""
-SCHEMA = 1
+SCHEMA = 2
 _ADDRESS_BITS = 22
 
 
@@ -27,9 +27,9 @@ class Image:
     """What the engine's memories hold for one network.
 
     slots    : (lanes, n_rows) uint32, ``{last, mac, weight[7:0], address[21:0]}``
-    biases   : (lanes, n_ends) uint32, two's complement, the half of the rounding included
+    biases   : (lanes, n_ends) int64, two's complement of 32 bits (33 where acc_bits is), half of the rounding included
     layers   : (n_layers,) uint32 descriptors
-    frame    : (2,) uint32, words per input frame - 1 and logits per frame - 1
+    frame    : (2,) uint32, bytes per input frame - 1 and logits per frame - 1
     location : for each layer but the last, (n_out,) int64 byte address of each output, -1 where nobody reads it
     """
 
@@ -43,12 +43,21 @@ class Image:
 
     @property
     def writes(self) -> list[tuple[int, int]]:
-        """(address, data) of every write to the load port, in an order that any engine takes."""
-        out = [(FRAME << 20 | i, int(word)) for i, word in enumerate(self.frame)]
-        for region, table in ((SLOT, self.slots), (BIAS, self.biases)):
-            for lane, column in enumerate(table):
-                out += [(region << 20 | lane << 16 | i, int(word)) for i, word in enumerate(column)]
-        return out + [(LAYER << 20 | i, int(word)) for i, word in enumerate(self.layers)]
+        """(address, data) of every write to the load port; the last one says that the network is complete."""
+        out = [(SLOT << 20 | lane << 16 | i, int(word))
+               for lane, column in enumerate(self.slots) for i, word in enumerate(column)]
+        for lane, column in enumerate(self.biases):
+            for i, word in enumerate(map(int, column)):
+                region = HIGH_BIAS if self.geometry.acc_bits == 33 and word >> 31 == 1 else BIAS
+                out.append((region << 20 | lane << 16 | i, word & 0xFFFFFFFF))
+        for region, table in ((LAYER, self.layers), (FRAME, self.frame)):
+            out += [(region << 20 | i, int(word)) for i, word in enumerate(table)]
+        return out
+
+    @property
+    def in_words(self) -> int:
+        """Words of an input frame."""
+        return int(self.frame[0]) // self.geometry.lanes + 1
 
 
 def activation_words(geometry: Geometry, in_words: int, n_words: int) -> np.ndarray:
@@ -90,8 +99,9 @@ def build(net: IntNet, lanes: int, geometry: Geometry | None = None) -> Image:
         n_ends += len(ends)
         n_written += len(ends)
     layers = [_descriptor(net, i, part.last_row) for i, part in enumerate(plan.layers)]
-    return Image(geometry, plan, slots, biases.astype(np.uint32), np.array(layers, np.uint32),
-                 np.array([plan.in_words - 1, net.n_out - 1], np.uint32), tuple(location[1:-1]))
+    biases &= (1 << max(32, geometry.acc_bits)) - 1
+    return Image(geometry, plan, slots, biases, np.array(layers, np.uint32),
+                 np.array([net.layers[0].n_in - 1, net.n_out - 1], np.uint32), tuple(location[1:-1]))
 
 
 def _check_fit(geometry: Geometry, need: Geometry) -> None:
@@ -119,7 +129,7 @@ def decode(image: Image) -> list[list[tuple[int, int, int]]]:
     where its hidden outputs lie (``location``).
     """
     lanes, found, first_row, n_end = image.geometry.lanes, [], 0, 0
-    free = activation_words(image.geometry, int(image.frame[0]) + 1, image.plan.n_words)
+    free = activation_words(image.geometry, image.in_words, image.plan.n_words)
     open_slots: list[list[tuple[int, int]]] = [[] for _ in range(lanes)]
     inputs: dict[int, int] | None = None
     for i, word in enumerate(image.layers):
@@ -148,17 +158,19 @@ def decode(image: Image) -> list[list[tuple[int, int, int]]]:
     return found
 
 
-def manifest(image: Image, net: IntNet) -> dict[str, Any]:
+def manifest(image: Image, net: IntNet, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
     """What a reader of the files must know, as JSON."""
     plan = image.plan
+    cycles = rtl_timing.interval(plan, stream_bytes)
     return {
         "schema": SCHEMA,
         "parameters": image.geometry.parameters,
         "n_connections": net.n_connections,
         "n_slots": int((image.slots >> 30 & 1).sum()),
-        "cycles_per_sample": plan.interval,
+        "stream_bytes": stream_bytes,
+        "cycles_per_sample": cycles,
         "latency": plan.latency,
-        "utilization": plan.utilization,
+        "utilization": plan.least_rows / cycles,
         "input": {"bytes": net.layers[0].n_in, "words": plan.in_words, "signed": net.x_format.signed,
                   **c_encoder.describe_input(net)},
         "logits": {"number": net.n_out, "frac": net.logit_frac},
@@ -168,10 +180,10 @@ def manifest(image: Image, net: IntNet) -> dict[str, Any]:
     }
 
 
-def write(image: Image, net: IntNet, folder: Path) -> dict[str, Path]:
+def write(image: Image, net: IntNet, folder: Path, stream_bytes: int = STREAM_BYTES) -> dict[str, Path]:
     """Write ``slots_<lane>.hex``, ``bias_<lane>.hex``, ``layers.hex``, ``load.txt`` and ``manifest.json``.
 
-    Hex files: one 32-bit word per line, as ``$readmemh`` takes them. ``load.txt``: one ``address data`` per line for
+    Hex files: one word per line, as ``$readmemh`` takes them. ``load.txt``: one ``address data`` per line for
     the load port. Returns the paths by name. Raises ``OSError`` when the folder can't be written.
     """
     folder = make_folder(folder)
@@ -179,7 +191,7 @@ def write(image: Image, net: IntNet, folder: Path) -> dict[str, Path]:
     texts |= {f"bias_{lane}.hex": _hex(column) for lane, column in enumerate(image.biases)}
     texts["layers.hex"] = _hex(image.layers)
     texts["load.txt"] = "".join(f"{address:06x} {data:08x}\n" for address, data in image.writes)
-    texts["manifest.json"] = json.dumps(manifest(image, net), indent=1) + "\n"
+    texts["manifest.json"] = json.dumps(manifest(image, net, stream_bytes), indent=1) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
     return {name: folder / name for name in texts}
@@ -189,13 +201,16 @@ def _hex(words: np.ndarray) -> str:
     return "".join(f"{int(word):08x}\n" for word in words)
 
 
-def export(net: IntNet, out_dir: Path, lanes: int = 8) -> dict[str, Any]:
+def export(net: IntNet, out_dir: Path, lanes: int = 8, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
     """Write the image of ``net`` for an engine of ``lanes`` lanes, and all that a board needs (``rtl_package``).
 
-    Returns the manifest and the file names.
+    ``stream_bytes``: width of the AXI streams. Returns the manifest and the file names. Raises ``ValueError`` for a
+    width that the shell does not have.
     """
+    if stream_bytes not in STREAM_WIDTHS:
+        raise ValueError(f"stream_bytes = {stream_bytes}: expected one of {', '.join(map(str, STREAM_WIDTHS))}")
     from .rtl_package import write_package  # it is built on the image
 
     image, folder = build(net, lanes), Path(out_dir)
-    files = [*write(image, net, folder).values(), *write_package(net, image, folder)]
-    return manifest(image, net) | {"files": sorted(str(path.relative_to(folder)) for path in files)}
+    files = [*write(image, net, folder, stream_bytes).values(), *write_package(net, image, folder, stream_bytes)]
+    return manifest(image, net, stream_bytes) | {"files": sorted(str(path.relative_to(folder)) for path in files)}

@@ -11,13 +11,14 @@ def run(image: Image, x: np.ndarray) -> np.ndarray:
 
     Raises ``ValueError`` where a slot reads a byte before it is there, in the words of the schedule's rules.
     """
-    lanes, words = image.geometry.lanes, activation_words(image.geometry, int(image.frame[0]) + 1, image.plan.n_words)
+    lanes, words = image.geometry.lanes, activation_words(image.geometry, image.in_words, image.plan.n_words)
+    bias_bits = max(32, image.geometry.acc_bits)
     # byte address -> (byte, row in which its output ended)
     memory = {i: (int(code) & 0xFF, -WRITE_TO_READ) for i, code in enumerate(x)}
     acc, logits = [0] * lanes, [0] * (int(image.frame[1]) + 1)
     n_logit, n_end, first_row = [0] * lanes, 0, 0
-    for word in map(int, image.layers):
-        last_row, shift, final = word & 0xFFFF, word >> 16 & 31, word >> 27
+    for layer in map(int, image.layers):
+        last_row, shift, final = layer & 0xFFFF, layer >> 16 & 31, layer >> 27
         for row in range(first_row, last_row + 1):
             ended = False
             for lane in range(lanes):
@@ -26,16 +27,17 @@ def run(image: Image, x: np.ndarray) -> np.ndarray:
                     byte, end = memory.get(slot & 0x3FFFFF, (0, row))
                     if row < end + WRITE_TO_READ:
                         raise ValueError(f"row {row}, lane {lane}: reads byte {slot & 0x3FFFFF} too early")
-                    acc[lane] += _signed(byte) * _signed(slot >> 22) if word >> 25 & 1 else byte * _signed(slot >> 22)
+                    acc[lane] += _signed(byte) * _signed(slot >> 22) if layer >> 25 & 1 else byte * _signed(slot >> 22)
                 if not slot >> 31:
                     continue
-                ended, total = True, acc[lane] + (int(image.biases[lane, n_end]) + (1 << 31)) % (1 << 32) - (1 << 31)
+                word = int(image.biases[lane, n_end])
+                ended, total = True, acc[lane] + word - (word >> (bias_bits - 1) << bias_bits)
                 acc[lane] = 0
                 if final:
                     logits[lane + lanes * n_logit[lane]] = total
                     n_logit[lane] += 1
                 else:
-                    code = _requantize(total, shift, 1 + (word >> 21 & 7), bool(word >> 24 & 1))
+                    code = _requantize(total, shift, 1 + (layer >> 21 & 7), bool(layer >> 24 & 1))
                     memory[int(words[n_end]) * lanes + lane] = (code & 0xFF, row)
             n_end += ended
         first_row = last_row + 1

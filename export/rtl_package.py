@@ -3,6 +3,7 @@
 The folder stands alone: ``make`` in it plays the golden vectors through the engine with plain Icarus, no Python.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..files import make_folder, write_text
 from ..ir import IntNet
 from . import c_encoder
 from .rtl_driver import register_writes
+from .rtl_geometry import STREAM_BYTES
 from .rtl_image import Image
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -36,11 +38,13 @@ def input_words(x: np.ndarray, lanes: int) -> np.ndarray:
 
 
 def beats_text(x: np.ndarray, lanes: int) -> str:
-    """The samples as the player's beats: ``last data`` (hex) per line."""
-    lines = []
+    """The samples as the player's beats of ``lanes`` bytes: ``last keep data`` (hex) per line."""
+    n_bytes, lines = x[0].size, []
+    keep = [f"{(1 << min(lanes, n_bytes - first)) - 1:x}" for first in range(0, n_bytes, lanes)]
     for words in input_words(x, lanes):
         data = [bytes(word[::-1]).hex() for word in words]
-        lines += [f"0 {word}" for word in data[:-1]] + [f"1 {data[-1]}"]
+        last = [0] * (len(data) - 1) + [1]
+        lines += [f"{end} {kept} {word}" for end, kept, word in zip(last, keep, data, strict=True)]
     return "\n".join(lines) + "\n"
 
 
@@ -50,13 +54,13 @@ def expect_text(net: IntNet, x: np.ndarray) -> str:
     return "".join(f"{row.argmax()} {value}\n" for row in logits for value in row)
 
 
-def write_package(net: IntNet, image: Image, folder: Path) -> list[Path]:
+def write_package(net: IntNet, image: Image, folder: Path, stream_bytes: int = STREAM_BYTES) -> list[Path]:
     """Write the package beside the memory image; returns the paths. Raises ``OSError`` when that fails."""
     folder, x = make_folder(folder), golden_codes(net)
     parameters = image.geometry.parameters
     sources = sorted((_ROOT / "rtl").glob("deepr_*.sv"))
     texts = {f"rtl/{path.name}": path.read_text() for path in sources}
-    texts["rtl/deepr_top.sv"] = _top(parameters)
+    texts["rtl/deepr_top.sv"] = _top(parameters | {"StreamBytes": stream_bytes})
     names = [*texts]
     texts |= {
         "bench/deepr_player.sv": (_ROOT / "sim" / "deepr_player.sv").read_text(),
@@ -102,7 +106,8 @@ numbers stand in `manifest.json` under `input`.
     deepr_encode(values, sample);          /* float values[DEEPR_N_IN], in the unit of the training data */
 
 Send the bytes in this order into `s_axis`, the first one in bits 7:0, TLAST with the last beat (TKEEP says which of its
-bytes count). The bare engine takes words of {lanes} bytes, the first one in bits 7:0 again, the last word filled up.
+bytes count). The bare engine takes words of {lanes} bytes, the first one in bits 7:0 again, and `s_keep_i`. A frame of
+any other length is dropped and flagged.
 
 ## From the answer to a class
 
@@ -124,7 +129,7 @@ def _top(parameters: dict[str, int]) -> str:
     text = (_ROOT / "rtl" / "deepr_axi.sv").read_text().replace("module deepr_axi #(", "module deepr_top #(")
     for name, value in parameters.items():
         head, tail = text.split(f"  parameter int {name} = ", 1)
-        text = f"{head}  parameter int {name} = {value}{tail[tail.index(','):]}"
+        text = f"{head}  parameter int {name} = {value}{tail[re.search(r'[,\n]', tail).start():]}"
     return text
 
 

@@ -48,6 +48,7 @@ class Schedule:
     """A network in rows and lanes.
 
     layers    : in order
+    n_in      : bytes of an input frame
     n_rows    : rows per sample
     n_words   : activation words that the lanes write per sample
     in_words  : words of an input frame, ceil(n_in / lanes)
@@ -58,6 +59,7 @@ class Schedule:
 
     lanes: int
     layers: tuple[LayerSchedule, ...]
+    n_in: int
     n_rows: int
     in_words: int
     n_words: int
@@ -68,15 +70,20 @@ class Schedule:
     n_connections: tuple[int, ...]
 
     @property
+    def written_rows(self) -> list[int]:
+        """Rows in which any lane ends a hidden output, ascending: each writes a word, ``n_words`` in all."""
+        return [row for part in self.layers[:-1] for row in sorted({job.end for job in part.jobs})]
+
+    @property
     def least_rows(self) -> int:
         """Sum over layers of ceil(K / lanes): what no schedule can undercut."""
         return sum(math.ceil(k / self.lanes) for k in self.n_connections)
 
     @property
     def interval(self) -> float:
-        """Cycles from sample to sample in steady state, source and sink always willing.
+        """Cycles from sample to sample in steady state, source and sink always willing, streams as wide as a word.
 
-        The rows, unless a stream is slower: the input has one word per cycle in which the lanes don't write, and two
+        Of narrower ones ``rtl_timing`` tells. The rows, unless a stream is slower: the input has one word per cycle in which the lanes don't write, and two
         samples at most may be between the input buffers and the last logit beat.
         """
         return max(self.n_rows, self.in_words + self.n_words, (self.collected + self.n_out + LATENCY - 1) / 2)
@@ -215,20 +222,18 @@ def schedule(net: IntNet, lanes: int) -> Schedule:
         ends += len({job.end for job in jobs})
         layers.append(LayerSchedule(row, last_row, tuple(jobs)))
         row = last_row + 1
-    return Schedule(lanes, tuple(layers), row, math.ceil(net.layers[0].n_in / lanes), n_words, ends,
+    return Schedule(lanes, tuple(layers), net.layers[0].n_in, row, math.ceil(net.layers[0].n_in / lanes), n_words, ends,
                     layers[0].last_row + 1, max(taken[-1], row), net.n_out,
                     tuple(layer.n_connections for layer in net.layers))
 
 
 def engine_acc_bits(net: IntNet) -> int:
-    """Accumulator width that the engine needs: hidden sums carry the half of the rounding."""
+    """Accumulator width that the engine needs, 16..33: hidden sums carry the half of the rounding."""
     widest = 16
     for layer in net.layers:
         low, high = layer.acc_range
         half = rounding_half(layer)
         widest = max(widest, (high + half).bit_length() + 1, (-low - 1).bit_length() + 1 if low < 0 else 1)
-    if widest > 32:
-        raise ValueError(f"the accumulators with the half of the rounding need {widest} bits: the engine has 32")
     return widest
 
 

@@ -1,24 +1,33 @@
 // deepr_input: words of a frame go to their places in order; a full buffer is never written; no frame is lost or
-// started twice.
-(* anyconst *) logic [$clog2(Words)-2:0] last_word;
-logic       past_q = 1'b0;
+// started twice; a frame is taken exactly if the bytes kept are those wanted.
+logic [WordBits+LaneBits-2:0] last_byte_q;
+logic       past_q = 1'b0, flushed_q = 1'b0;
 logic [1:0] taken_q, started_q, released_q;  // frames, modulo 4
 
-// Environment: the frame length is fixed; a sample starts when it is told that a frame is there, and is released after
-// its start; reset comes first.
+// Environment: the frame length changes with a flush, while nothing runs and no beat is taken; a sample starts when it is
+// told that a frame is there, and is released after its start; reset comes first.
 initial assume (!rst_ni);
 always_comb begin
-  assume (last_word_i == last_word);
+  if (past_q && !flushed_q) assume (last_byte_i == last_byte_q);
+  if (flush_i) assume (!enable_i && !start_i && !release_i && started_q == released_q);
   if (start_i) assume (full_o);
   if (release_i) assume (released_q != started_q);
 end
 
 wire [1:0] n_full = taken_q - released_q, n_waiting = taken_q - started_q, n_running = started_q - released_q;
 
+wire [WordBits-2:0] last_word = last_byte_i >> LaneBits;
+logic [Lanes-1:0]   due;
+always_comb for (int l = 0; l < Lanes; l++) due[l] = word_q * Lanes + l <= last_byte_i;
+wire lacking = (due & ~keep_i) != '0, too_many = (keep_i & ~due) != '0;
+
 always_ff @(posedge clk_i) begin
   past_q <= 1'b1;
-  if (!rst_ni) {taken_q, started_q, released_q} <= '0;
+  last_byte_q <= last_byte_i;
+  flushed_q <= flush_i;
+  if (!rst_ni || flush_i) {taken_q, started_q, released_q} <= '0;
   else begin
+    whole: assert (done == (we_o && last_i && word_q == last_word && keep_i == due));
     taken_q <= taken_q + {1'b0, done};
     started_q <= started_q + {1'b0, start_i};
     released_q <= released_q + {1'b0, release_i};
@@ -32,11 +41,14 @@ always_ff @(posedge clk_i) begin
     waiting: assert (waiting_q == (n_waiting == 2 ? 2'b11 : n_waiting == 1 ? 2'b01 << start_q : 2'b00));
     willing: assert (ready_o || !enable_i || hold_i || n_full == 2);
     dropped: assert (!drop_q || word_q == '0);
-    if (past_q && $past(rst_ni)) begin
-      in_order: assert (!$past(we_o) || $past(last_i) || $past(final_word) || word_q == $past(word_q) + 1'b1);
+    if (past_q && $past(rst_ni) && !$past(flush_i)) begin
+      in_order: assert (!$past(we_o) || $past(last_i || final_word || lacking) || word_q == $past(word_q) + 1'b1);
       waits: assert ($past(we_o) || word_q == $past(word_q));
-      error_short: assert (short_o == $past(we_o && last_i && word_q != last_word));
-      error_long: assert (long_o == $past(we_o && !last_i && word_q == last_word));
+      error_short: assert (short_o == $past(we_o && (final_word ? last_i && lacking : last_i || lacking)));
+      error_long: assert (long_o == $past(we_o && final_word && (!last_i || (too_many && !lacking))));
+    end
+    if (past_q && $past(rst_ni && flush_i)) begin
+      forgotten: assert (n_full == '0 && word_q == '0 && short_o == $past(n_full != '0 || word_q != '0) && !long_o);
     end
   end
 end

@@ -1,6 +1,6 @@
 // The engine with AXI4-Stream samples and logits and an AXI4-Lite control and load port.
 //
-// Samples: frames of the network's input bytes, StreamBytes per beat, TKEEP short only in the beat with TLAST.
+// Samples: frames of the network's input bytes, StreamBytes per beat, null bytes (TKEEP) only at the end of a frame.
 // Logits:  frames of int32, lowest byte first; TUSER is the class with the largest logit, valid in the whole frame.
 // Control: register map in deepr_axil.sv. irq_o is high while an error flag is set.
 module deepr_axi #(
@@ -55,13 +55,13 @@ module deepr_axi #(
     .Message("deepr_axi: StreamBytes must be 1, 4 or 8")
   ) u_stream_ok ();
 
-  logic                       enable, swap, clear, load_valid, load_ready, busy, swapping, bank;
+  logic                       enable, swap, clear, load_valid, load_ready, busy, swapping, bank, loaded;
   logic [23:0]                load_addr;
   logic [31:0]                load_data, samples, cycles, stalls, macs;
   logic [5:0]                 error;
   logic                       s_valid, s_ready, s_last, m_valid, m_ready, m_last, unused_user;
   logic [8*Lanes-1:0]         s_data;
-  logic [Lanes-1:0]           unused_keep;
+  logic [Lanes-1:0]           s_keep;
   logic [31:0]                m_data;
   logic [$clog2(Classes)-1:0] m_class;
 
@@ -76,13 +76,13 @@ module deepr_axi #(
     .rready_i(s_axil_rready), .rdata_o(s_axil_rdata), .rresp_o(s_axil_rresp), .irq_o,
     .enable_o(enable), .swap_o(swap), .clear_o(clear), .load_valid_o(load_valid), .load_ready_i(load_ready),
     .load_addr_o(load_addr), .load_data_o(load_data), .busy_i(busy), .swapping_i(swapping), .bank_i(bank),
-    .error_i(error), .samples_i(samples), .cycles_i(cycles), .stalls_i(stalls), .macs_i(macs)
+    .loaded_i(loaded), .error_i(error), .samples_i(samples), .cycles_i(cycles), .stalls_i(stalls), .macs_i(macs)
   );
 
   deepr_axis_width #(.InBytes(StreamBytes), .OutBytes(Lanes)) u_samples (
     .clk_i(aclk), .rst_ni(aresetn), .s_valid_i(s_axis_tvalid), .s_ready_o(s_axis_tready), .s_data_i(s_axis_tdata),
     .s_keep_i(s_axis_tkeep), .s_last_i(s_axis_tlast), .s_user_i(1'b0), .m_valid_o(s_valid), .m_ready_i(s_ready),
-    .m_data_o(s_data), .m_keep_o(unused_keep), .m_last_o(s_last), .m_user_o(unused_user)
+    .m_data_o(s_data), .m_keep_o(s_keep), .m_last_o(s_last), .m_user_o(unused_user)
   );
 
   deepr_engine #(
@@ -90,10 +90,11 @@ module deepr_axi #(
     .AccBits(AccBits), .Banks(Banks)
   ) u_engine (
     .clk_i(aclk), .rst_ni(aresetn), .enable_i(enable), .clear_i(clear), .swap_i(swap), .swapping_o(swapping),
-    .bank_o(bank), .load_valid_i(load_valid), .load_ready_o(load_ready), .load_addr_i(load_addr),
-    .load_data_i(load_data), .s_valid_i(s_valid), .s_ready_o(s_ready), .s_last_i(s_last), .s_data_i(s_data),
-    .m_valid_o(m_valid), .m_ready_i(m_ready), .m_last_o(m_last), .m_data_o(m_data), .m_class_o(m_class),
-    .busy_o(busy), .error_o(error), .samples_o(samples), .cycles_o(cycles), .stalls_o(stalls), .macs_o(macs)
+    .bank_o(bank), .loaded_o(loaded), .load_valid_i(load_valid), .load_ready_o(load_ready), .load_addr_i(load_addr),
+    .load_data_i(load_data), .s_valid_i(s_valid), .s_ready_o(s_ready), .s_last_i(s_last), .s_keep_i(s_keep),
+    .s_data_i(s_data), .m_valid_o(m_valid), .m_ready_i(m_ready), .m_last_o(m_last), .m_data_o(m_data),
+    .m_class_o(m_class), .busy_o(busy), .error_o(error), .samples_o(samples), .cycles_o(cycles),
+    .stalls_o(stalls), .macs_o(macs)
   );
 
   deepr_axis_width #(.InBytes(4), .OutBytes(StreamBytes), .UserBits($clog2(Classes))) u_logits (

@@ -1,13 +1,13 @@
 // AXI4-Lite control and load port of the engine.
 //
 //   0x00 ID        r    "DEEP" (0x44454550)
-//   0x04 VERSION   r    0x00010000
+//   0x04 VERSION   r    0x00020000
 //   0x08 SIZE_0    r    {banks, acc_bits, log2 classes, lanes}, 8 bits each
 //   0x0c SIZE_1    r    {log2 layers, log2 bias_words, log2 words, log2 rows}
 //   0x10 CONTROL   rw   bit 0 enable; written 1: bit 1 swap banks, bit 2 clear the counters
-//   0x14 STATUS    r    bit 0 busy, bit 1 swapping, bit 2 running bank
-//   0x18 ERRORS    rw   sticky, cleared by writing 1: bit 0 short frame, 1 long frame, 2 load out of range, 3 load while
-//                       running, 4 descriptors overrun, 5 logit misplaced, 6 bad access on this port
+//   0x14 STATUS    r    bit 0 busy, bit 1 swapping, bit 2 running bank, bit 3 a network is loaded in it
+//   0x18 ERRORS    rw   sticky, cleared by writing 1: bit 0 short frame, 1 long frame, 2 load out of range, 3 load or
+//                       swap refused, 4 descriptors overrun, 5 logit misplaced, 6 bad access on this port
 //   0x1c ADDRESS   rw   load port address
 //   0x20 DATA      w    load port word at ADDRESS, which then counts on
 //   0x24 SAMPLES, 0x28 CYCLES, 0x2c STALLS, 0x30 MACS   r
@@ -56,6 +56,7 @@ module deepr_axil #(
   input  logic        busy_i,
   input  logic        swapping_i,
   input  logic        bank_i,
+  input  logic        loaded_i,
   input  logic [5:0]  error_i,
   input  logic [31:0] samples_i,
   input  logic [31:0] cycles_i,
@@ -114,11 +115,11 @@ module deepr_axil #(
   always_comb begin
     case (source)
       6'h0: value = 32'h44454550;
-      6'h1: value = 32'h00010000;
+      6'h1: value = 32'h00020000;
       6'h2: value = {8'(Banks), 8'(AccBits), 8'($clog2(Classes)), 8'(Lanes)};
       6'h3: value = {8'($clog2(Layers)), 8'($clog2(BiasWords)), 8'($clog2(Words)), 8'($clog2(Rows))};
       6'h4: value = {31'b0, enable_o};
-      6'h5: value = {29'b0, bank_i, swapping_i || swap_o, busy_i};
+      6'h5: value = {28'b0, loaded_i, bank_i, swapping_i || swap_o, busy_i};
       6'h6: value = {25'b0, errors_q};
       6'h7: value = {8'b0, load_addr_o};
       6'h9: value = samples_i;

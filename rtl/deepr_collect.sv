@@ -2,6 +2,7 @@
 //
 // Class o comes from lane o mod Lanes. A lane's sum is held until it is taken; the schedule guarantees that it is taken
 // before the lane ends its next class. end_i marks the last row of a sample: from then on every class is there.
+// clear_i, while no sample is under way: what a broken image left is forgotten.
 // Errors:  misplaced_o: a sum came before the last one was taken, or a class was not there at the end.
 // Latency: last_i, t_i, final_i, end_i belong to stage 8; a logit leaves in stage 10 or later.
 module deepr_collect #(
@@ -11,6 +12,7 @@ module deepr_collect #(
 ) (
   input  logic                           clk_i,
   input  logic                           rst_ni,
+  input  logic                           clear_i,
   input  logic [$clog2(Classes)-1:0]     last_class_i,
   input  logic                           final_i,
   input  logic                           end_i,
@@ -59,7 +61,7 @@ module deepr_collect #(
     logit_o <= logit;
     class_o <= class_q;
     last_o <= final_class;
-    if (!rst_ni) begin
+    if (!rst_ni || clear_i) begin
       {valid_q, class_q, closing_q, valid_o, misplaced_o} <= '0;
     end else begin
       valid_o <= take;

@@ -1,54 +1,76 @@
 // Writes input frames into the two input buffers of the activation memory and checks their length.
 //
-// Word w of a frame goes to word {buffer, w}; a frame has last_word_i + 1 words and carries last_i on the final one.
+// Word w of a frame goes to word {buffer, w}; a frame has last_byte_i + 1 bytes and carries last_i on its final word.
+// keep_i marks the bytes that count: all, but in the final word the lowest ones only.
 // A beat waits while the lanes write (hold_i) or both buffers are full. full_o: a frame is there to start with (until
-// start_i); buffer_o: the buffer of the sample under way, free again after release_i.
-// Errors:  short_o: last_i too early, the words so far are dropped; long_o: no last_i on the final word, the frame is
-//          dropped up to its last_i. The next frame starts afresh.
+// start_i); buffer_o: the buffer of the sample under way, free again after release_i. flush_i, while nothing runs:
+// frames that wait are dropped, the one under way too.
+// Errors:  short_o: bytes are missing (last_i too early, a null byte), or frames were flushed; long_o: bytes too many,
+//          or no last_i on the final word. The frame is dropped up to its last_i, the next one starts afresh.
 module deepr_input #(
-  parameter int Words = 512
+  parameter int Lanes = 8,
+  parameter int Words = 512,
+  localparam int LaneBits = $clog2(Lanes),
+  localparam int WordBits = $clog2(Words)
 ) (
-  input  logic                       clk_i,
-  input  logic                       rst_ni,
-  input  logic                       enable_i,
-  input  logic [$clog2(Words)-2:0]   last_word_i,
-  input  logic                       hold_i,
-  input  logic                       start_i,
-  input  logic                       release_i,
-  output logic                       full_o,
-  output logic                       buffer_o,
-  input  logic                       valid_i,
-  output logic                       ready_o,
-  input  logic                       last_i,
-  output logic                       we_o,
-  output logic [$clog2(Words)-1:0]   waddr_o,
-  output logic                       short_o,
-  output logic                       long_o
+  input  logic                         clk_i,
+  input  logic                         rst_ni,
+  input  logic                         enable_i,
+  input  logic [WordBits+LaneBits-2:0] last_byte_i,
+  input  logic                         flush_i,
+  input  logic                         hold_i,
+  input  logic                         start_i,
+  input  logic                         release_i,
+  output logic                         full_o,
+  output logic                         buffer_o,
+  input  logic                         valid_i,
+  output logic                         ready_o,
+  input  logic                         last_i,
+  input  logic [Lanes-1:0]             keep_i,
+  output logic                         we_o,
+  output logic [WordBits-1:0]          waddr_o,
+  output logic                         short_o,
+  output logic                         long_o
 );
 
-  logic [$clog2(Words)-2:0] word_q;
-  logic [1:0]               full_q, waiting_q;
-  logic                     load_q, start_q, read_q, drop_q;
-  logic                     beat, final_word, done;
+  logic [WordBits-2:0] word_q;
+  logic [1:0]          full_q, waiting_q;
+  logic                load_q, start_q, read_q, drop_q;
+  logic                beat, final_word, hole, missing, extra, done;
+  logic [Lanes-1:0]    wanted;
 
   assign ready_o = enable_i && !hold_i && !full_q[load_q];
   assign beat = valid_i && ready_o;
   assign we_o = beat && !drop_q;
   assign waddr_o = {load_q, word_q};
-  assign final_word = word_q == last_word_i;
-  assign done = we_o && final_word && last_i;
+  assign final_word = word_q == last_byte_i[WordBits+LaneBits-2:LaneBits];
+  assign hole = !(&keep_i);
+  assign missing = |(wanted & ~keep_i);
+  assign extra = |(keep_i & ~wanted);
+  assign done = we_o && final_word && last_i && !missing && !extra;
   assign full_o = waiting_q[start_q];
   assign buffer_o = !start_q;
+
+  if (Lanes == 1) begin : gen_one_lane
+    assign wanted = '1;
+  end else begin : gen_lanes
+    assign wanted = ~({{(Lanes - 1){1'b1}}, 1'b0} << last_byte_i[LaneBits-1:0]);
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       {word_q, load_q, start_q, read_q, drop_q, short_o, long_o} <= '0;
       {full_q, waiting_q} <= '0;  // apart: yosys mixes no bit-selected names with others on the left
+    end else if (flush_i) begin
+      {word_q, load_q, start_q, read_q, long_o} <= '0;
+      {full_q, waiting_q} <= '0;
+      drop_q <= drop_q || word_q != '0;
+      short_o <= full_q != '0 || word_q != '0;
     end else begin
-      short_o <= we_o && last_i && !final_word;
-      long_o <= we_o && !last_i && final_word;
-      if (we_o) word_q <= (last_i || final_word) ? '0 : word_q + 1'b1;
-      if (beat) drop_q <= !last_i && (drop_q || final_word);
+      short_o <= we_o && (final_word ? last_i && missing : last_i || hole);
+      long_o <= we_o && final_word && (!last_i || (extra && !missing));
+      if (we_o) word_q <= (last_i || final_word || hole) ? '0 : word_q + 1'b1;
+      if (beat) drop_q <= !last_i && (drop_q || final_word || hole);
       load_q <= load_q ^ done;
       start_q <= start_q ^ start_i;
       read_q <= read_q ^ release_i;

@@ -2,7 +2,8 @@
 //
 // Slot = {last, mac, weight[7:0], address[AddrBits-1:0]}; the address counts bytes of the activation memory.
 // Law:     the row_i-th slot multiplies its weight with the byte at its address (top word bit flipped by flip_i);
-//          `last` ends an output: its sum plus bias leaves as t_o, requantized as y_o.
+//          `last` ends an output: its sum plus bias leaves as t_o, requantized as y_o. A logit fits 32 bits, a hidden
+//          sum with the half of the rounding may need 33.
 // Latency: row_i in stage 0; the activation is read at the end of stage 2, t_o is in stage 8, y_o in stage 11.
 //          valid_i belongs to stage 1, flip_i to 1, xsigned_i to 4, biasaddr_i to 5, shift_i, ysigned_i, ybits_i to 8.
 module deepr_lane #(
@@ -13,7 +14,8 @@ module deepr_lane #(
   parameter int AccBits = 32,
   localparam int LaneBits = $clog2(Lanes),
   localparam int AddrBits = $clog2(Words) + LaneBits,
-  localparam int SlotBits = AddrBits + 10
+  localparam int SlotBits = AddrBits + 10,
+  localparam int LogitBits = (AccBits < 32) ? AccBits : 32
 ) (
   input  logic                         clk_i,
   input  logic                         rst_ni,
@@ -41,7 +43,7 @@ module deepr_lane #(
   output logic                         mac_s2_o,
   // results
   output logic                         last_s8_o,
-  output logic [AccBits-1:0]           t_o,
+  output logic [LogitBits-1:0]         t_o,
   output logic [7:0]                   y_o
 );
 
@@ -104,13 +106,16 @@ module deepr_lane #(
 
   always_ff @(posedge clk_i) bias_q <= bias;
 
+  logic [AccBits-1:0] t;
+  assign t_o = t[LogitBits-1:0];
+
   deepr_mac #(.AccBits(AccBits)) u_mac (
     .clk_i, .rst_ni, .mac_i(mac_s4_q), .last_i(last_s4_q), .xsigned_i, .x_i(x), .weight_i(weight_s4_q),
-    .bias_i(bias_q), .last_o(last_s8_o), .t_o
+    .bias_i(bias_q), .last_o(last_s8_o), .t_o(t)
   );
 
   deepr_requantize #(.AccBits(AccBits)) u_requantize (
-    .clk_i, .t_i(t_o), .shift_i, .ysigned_i, .ybits_i, .y_o
+    .clk_i, .t_i(t), .shift_i, .ysigned_i, .ybits_i, .y_o
   );
 
 endmodule

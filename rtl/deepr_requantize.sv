@@ -18,8 +18,8 @@ module deepr_requantize #(
 );
 
   deepr_require #(
-    .Ok(AccBits >= 16 && AccBits <= 32),
-    .Message("deepr_requantize: AccBits must lie in 16..32")
+    .Ok(AccBits >= 16 && AccBits <= 33),
+    .Message("deepr_requantize: AccBits must lie in 16..33")
   ) u_acc_bits ();
 
   // Everything but the dropped bits is carried xor the sign: a value in range has zeros above, a limit is the same

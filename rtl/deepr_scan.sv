@@ -22,7 +22,7 @@ module deepr_scan #(
   output logic d_o
 );
 
-  localparam int InBits = 63 + 8 * Lanes, OutBits = 173 + $clog2(Classes);
+  localparam int InBits = 63 + 9 * Lanes, OutBits = 174 + $clog2(Classes);
 
   logic [InBits-1:0]  in_q;
   logic [OutBits-1:0] out, out_q;
@@ -31,16 +31,17 @@ module deepr_scan #(
   logic               enable, clear, swap, load_valid, s_valid, s_last, m_ready;
   logic [23:0]        load_addr;
   logic [31:0]        load_data;
+  logic [Lanes-1:0]   s_keep;
   logic [8*Lanes-1:0] s_data;
 
-  logic                       swapping, bank, load_ready, s_ready, m_valid, m_last, busy;
+  logic                       swapping, bank, loaded, load_ready, s_ready, m_valid, m_last, busy;
   logic [31:0]                m_data, samples, cycles, stalls, macs;
   logic [$clog2(Classes)-1:0] m_class;
   logic [5:0]                 error;
 
-  assign {enable, clear, swap, load_valid, load_addr, load_data, s_valid, s_last, m_ready, s_data} = in_q;
-  assign out = {swapping, bank, load_ready, s_ready, m_valid, m_last, busy, error, m_class, m_data, samples, cycles,
-                stalls, macs};
+  assign {enable, clear, swap, load_valid, load_addr, load_data, s_valid, s_last, m_ready, s_keep, s_data} = in_q;
+  assign out = {swapping, bank, loaded, load_ready, s_ready, m_valid, m_last, busy, error, m_class, m_data, samples,
+                cycles, stalls, macs};
   assign d_o = out_q[OutBits-1];
 
   always_ff @(posedge clk_i) begin
@@ -58,11 +59,11 @@ module deepr_scan #(
     .AccBits(AccBits), .Banks(Banks)
   ) u_engine (
     .clk_i, .rst_ni(reset_nq), .enable_i(enable_q), .clear_i(clear && apply_q), .swap_i(swap && apply_q),
-    .swapping_o(swapping), .bank_o(bank), .load_valid_i(load_valid && apply_q), .load_ready_o(load_ready),
-    .load_addr_i(load_addr), .load_data_i(load_data), .s_valid_i(s_valid && apply_q), .s_ready_o(s_ready),
-    .s_last_i(s_last), .s_data_i(s_data), .m_valid_o(m_valid), .m_ready_i(m_ready && apply_q), .m_last_o(m_last),
-    .m_data_o(m_data), .m_class_o(m_class), .busy_o(busy), .error_o(error), .samples_o(samples), .cycles_o(cycles),
-    .stalls_o(stalls), .macs_o(macs)
+    .swapping_o(swapping), .bank_o(bank), .loaded_o(loaded), .load_valid_i(load_valid && apply_q),
+    .load_ready_o(load_ready), .load_addr_i(load_addr), .load_data_i(load_data), .s_valid_i(s_valid && apply_q),
+    .s_ready_o(s_ready), .s_last_i(s_last), .s_keep_i(s_keep), .s_data_i(s_data), .m_valid_o(m_valid),
+    .m_ready_i(m_ready && apply_q), .m_last_o(m_last), .m_data_o(m_data), .m_class_o(m_class), .busy_o(busy),
+    .error_o(error), .samples_o(samples), .cycles_o(cycles), .stalls_o(stalls), .macs_o(macs)
   );
 
 endmodule

@@ -2,7 +2,8 @@
 //
 // A layer descriptor = {final, reads_input, x_signed, y_signed, y_bits-1 [2:0], shift [4:0], last_row}.
 // A sample starts when an input buffer is full, a place for its logits is free and enable_i is high; the next one
-// follows the last row of the one before without a bubble. A swap of banks takes place between two samples.
+// follows the last row of the one before without a bubble. A swap of banks takes place between two samples; reset
+// leaves the bank. busy_o: a sample is under way, from its start to its last logit.
 // Errors:  overrun_o: the rows or the layers came to their end before a final layer did; the sample is ended there.
 // Latency: all outputs belong to stage 0, except release_o: stage 2, when the last row has read its activations.
 module deepr_sequencer #(
@@ -27,6 +28,7 @@ module deepr_sequencer #(
   input  logic                            done_i,
   output logic                            start_o,
   output logic                            release_o,
+  output logic                            busy_o,
   // row
   output logic                            valid_o,
   output logic [RowBits-1:0]              row_o,
@@ -67,19 +69,20 @@ module deepr_sequencer #(
   assign free = running_q && !released_q &&
                 (sample_end || (layer_end && current_q[DescBits-2] && !next[DescBits-2]));
 
+  initial bank_q = 1'b0;  // of the bitstream, not of a reset
+
   always_ff @(posedge clk_i) begin
     if (we_i) layers[waddr_i] <= wdata_i;
+    if (rst_ni && (sample_end || !running_q)) bank_q <= bank;
     if (start || layer_end) begin
       current_q <= {next_final, next[DescBits-2:0]};
     end
     if (!rst_ni) begin
-      {running_q, row_q, index_q, bank_q, swap_q, release_q, released_q, inflight_q,
-       overrun_o} <= '0;
+      {running_q, row_q, index_q, swap_q, release_q, released_q, inflight_q, overrun_o} <= '0;
     end else begin
       if (sample_end || !running_q) begin
         running_q <= start;
         row_q <= '0;
-        bank_q <= bank;
         swap_q <= (swap_i || (swap_q && index_q != '0)) && Banks == 2;
       end else begin
         row_q <= row_q + 1'b1;
@@ -96,6 +99,7 @@ module deepr_sequencer #(
 
   assign swapping_o = swap_q;
   assign bank_o = bank_q;
+  assign busy_o = inflight_q != '0;
   assign start_o = start;
   assign release_o = release_q[1];
   assign valid_o = running_q;

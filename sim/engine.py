@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import reference
 from ..engines import EngineRun
-from ..export import rtl_image
-from ..export.rtl_geometry import Geometry
+from ..export import rtl_image, rtl_timing
+from ..export.rtl_geometry import STREAM_BYTES, Geometry
 from ..export.rtl_package import beats_text
 from ..export.rtl_schedule import Schedule, required_geometry, schedule
 from ..files import make_folder, write_text
@@ -55,21 +55,23 @@ def common_geometry(net: IntNet, lanes: int) -> Geometry:
 
 def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, simulator: str, idle: int = 0, pause: int = 0,
          seed: int = 1, waves: bool = False, sources: Sequence[Path] | None = None,
-         writes: Sequence[tuple[int, int]] | None = None) -> PlayerRun:
+         writes: Sequence[tuple[int, int]] | None = None, stream_bytes: int | None = None) -> PlayerRun:
     """Load ``image``, stream codes ``x`` through the engine; ``idle`` and ``pause`` in percent of the cycles.
 
-    ``sources`` stands in for the engine's own files, ``writes`` for those of the image. Raises ``RuntimeError`` when
+    ``sources`` stands in for the engine's own files, ``writes`` for those of the image. With ``stream_bytes`` the
+    samples and logits go through the shell's width converters, else the engine is bare. Raises ``RuntimeError`` when
     the bench fails or the engine raises an error flag.
     """
     workdir = make_folder(workdir).resolve()
     geometry, plan = image.geometry, image.plan
     writes = image.writes if writes is None else writes
     write_text(workdir / "load.txt", "".join(f"{address:06x} {data:08x}\n" for address, data in writes))
-    write_text(workdir / "beats.txt", beats_text(x, geometry.lanes))
+    write_text(workdir / "beats.txt", beats_text(x, stream_bytes or geometry.lanes))
     sources = [*(sources or runner.rtl_sources()), _PLAYER]
-    made = runner.build(simulator, "deepr_player", sources, geometry.parameters, waves)
+    made = runner.build(simulator, "deepr_player", sources, _parameters(geometry, stream_bytes), waves)
+    cycles = rtl_timing.interval(plan, stream_bytes) if stream_bytes else plan.interval
     slowdown = 100 // (100 - max(idle, pause)) + 1
-    limit = len(writes) + 1000 + (len(x) + 3) * 2 * slowdown * int(plan.interval + plan.latency + 1)
+    limit = len(writes) + 1000 + (len(x) + 3) * 2 * slowdown * int(cycles + plan.latency + 20)
     runner.run(made, "deepr_hw.sim.bench_player", workdir, env={"DEEPR_CYCLES": str(limit)}, waves=waves,
                plusargs={"load": "load.txt", "beats": "beats.txt", "out": "out.txt", "frames": len(x), "idle": idle,
                          "pause": pause, "seed": seed})
@@ -89,8 +91,8 @@ def _read(path: Path, n: int, n_out: int) -> PlayerRun:
 
 
 def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator", lanes: int = 8,
-        waves: Path | None = None) -> EngineRun:
-    """Logits of codes ``x`` (n, *in_shape) from the RTL engine with ``lanes`` lanes.
+        waves: Path | None = None, stream_bytes: int = STREAM_BYTES) -> EngineRun:
+    """Logits of codes ``x`` (n, *in_shape) from the RTL engine with ``lanes`` lanes on streams of ``stream_bytes``.
 
     ``cycles_per_sample`` is measured between the last beats of the samples, the first half left out as a run-up;
     ``n_macs`` is the engine's own counter. ``waves`` is a folder for the waveforms: ``icarus.fst`` or
@@ -98,9 +100,9 @@ def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator",
     """
     x = reference.check_codes(net, x)
     image = rtl_image.build(net, lanes, common_geometry(net, lanes))
-    played = play(image, x, Path(workdir), simulator, waves=waves is not None)
+    played = play(image, x, Path(workdir), simulator, waves=waves is not None, stream_bytes=stream_bytes)
     if waves is not None:
-        keep_waves(image, Path(workdir), simulator, waves)
+        keep_waves(image, Path(workdir), simulator, waves, stream_bytes)
     return measured(played, image.plan)
 
 
@@ -113,9 +115,15 @@ def measured(played: PlayerRun, plan: Schedule) -> EngineRun:
     return EngineRun(played.logits, cycles, played.macs, plan.least_rows / cycles)
 
 
-def keep_waves(image: rtl_image.Image, workdir: Path, simulator: str, folder: Path) -> Path:
+def _parameters(geometry: Geometry, stream_bytes: int | None) -> dict[str, int]:
+    return geometry.parameters | ({"StreamBytes": stream_bytes} if stream_bytes else {})
+
+
+def keep_waves(image: rtl_image.Image, workdir: Path, simulator: str, folder: Path,
+               stream_bytes: int | None = None) -> Path:
     """Move the waveforms of the run in ``workdir`` into ``folder``; cocotb leaves Icarus' beside the build."""
-    made = runner.build(simulator, "deepr_player", [*runner.rtl_sources(), _PLAYER], image.geometry.parameters, True)
+    made = runner.build(simulator, "deepr_player", [*runner.rtl_sources(), _PLAYER],
+                        _parameters(image.geometry, stream_bytes), True)
     left = {"icarus": made.folder / "deepr_player.fst", "verilator": workdir / "dump.vcd"}[simulator]
     kept = make_folder(folder) / f"{simulator}{left.suffix}"
     shutil.move(left, kept)

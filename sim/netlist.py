@@ -55,7 +55,8 @@ def sources(geometry: Geometry, target: str, workdir: Path) -> list[Path]:
     folder = make_folder(workdir)
     write_text(folder / "cells.v", _readable(models))
     write_text(folder / "engine.v", _with_parameters((made.folder / "netlist.v").read_text(), geometry))
-    return [folder / "cells.v", folder / "engine.v", *([_CELLS] if family == "ecp5" else [])]
+    return [folder / "cells.v", folder / "engine.v", runner.RTL / "deepr_axis_width.sv",
+            *([_CELLS] if family == "ecp5" else [])]
 
 
 def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, target: str = "ecp5-85k",

@@ -1,4 +1,4 @@
-"""Random integer networks that visit the corners: empty outputs, single connections, ties, saturation, shift 0."""
+"""Random integer networks that visit the corners: empty outputs, single connections, ties, saturation, every shift."""
 
 import numpy as np
 
@@ -53,6 +53,56 @@ def random_net(seed: int, max_width: int = 40, max_layers: int = 4) -> IntNet:
     layers: list[SparseLinear] = []
     for i in range(n_layers):
         layers.append(random_layer(rng, int(widths[i]), int(widths[i + 1]), x_format, i == n_layers - 1, corners[i]))
+        x_format = layers[-1].y_format or x_format
+    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
+
+
+EXTREMES = ("any_shift", "shift_of_the_width", "extreme_bias", "empty", "dense")
+EXTREME_WIDTHS = (1, 2, 3, 10, 17, 40, 300)
+
+
+def extreme_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: Format, last: bool,
+                  corner: str) -> SparseLinear:
+    """A layer at a limit of the IR: shifts up to 31, beyond the accumulator's width too; biases with which sums reach
+    both ends of int32; no connection at all; all of them, of weight -128.
+    """
+    n = {"empty": 0, "dense": n_in * n_out if n_in * n_out < 3000 else 3000}.get(
+        corner, int(rng.integers(1, min(n_in * n_out, 4 * n_out) + 1)))
+    position = np.sort(rng.choice(n_in * n_out, n, replace=False))
+    in_idx, out_idx = position % n_in, position // n_in
+    weight = np.full(n, -128) if corner == "dense" else rng.integers(-128, 128, n)
+    bias = rng.integers(-300, 300, n_out)
+    if corner == "shift_of_the_width":  # of one sign, so that the largest inputs give the largest sums
+        weight = np.abs(weight.clip(-127)) * rng.choice([-1, 1])
+    if corner == "extreme_bias":
+        products = np.stack([weight * x_format.lo, weight * x_format.hi])
+        low, high = (np.bincount(out_idx, each, n_out).astype(int) for each in (products.min(0), products.max(0)))
+        ends = np.stack([-(2**31) - low, 2**31 - 1 - high, 2**30 - high, -(2**30) - low])
+        bias = ends[rng.integers(0, 4, n_out), np.arange(n_out)]
+    raw = SparseLinear(n_in, n_out, in_idx, out_idx, weight, bias, x_format, Format(8, True, 0), None)
+    if last:
+        return raw
+    shift = int(rng.integers(0, 32))
+    if corner == "shift_of_the_width":
+        shift = min(31, raw.acc_bits + int(rng.integers(-1, 3)))
+    elif corner == "extreme_bias":
+        shift = int(rng.integers(22, 32))
+    y_frac = min(int(rng.integers(-4, 5)), 31 - shift + x_format.frac)
+    y_format = Format(8, bool(rng.random() < 0.5), y_frac)
+    w_format = Format(8, True, y_format.frac + shift - x_format.frac)
+    return SparseLinear(n_in, n_out, in_idx, out_idx, weight, bias, x_format, w_format, y_format)
+
+
+def extreme_net(seed: int) -> IntNet:
+    """Network ``seed`` of 1 to 6 layers of 1 to 300 units, each layer at a limit of the IR."""
+    rng = np.random.default_rng(seed)
+    n_layers = 1 + seed % 6
+    widths = rng.choice(EXTREME_WIDTHS, n_layers + 1)
+    x_format = Format(8, seed % 2 == 1, 0)
+    layers: list[SparseLinear] = []
+    for i in range(n_layers):
+        corner = EXTREMES[(seed + 2 * i) % len(EXTREMES)]
+        layers.append(extreme_layer(rng, int(widths[i]), int(widths[i + 1]), x_format, i == n_layers - 1, corner))
         x_format = layers[-1].y_format or x_format
     return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
 

@@ -30,9 +30,10 @@ def test_verilator_has_no_warning(top: str) -> None:
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 16])
 @pytest.mark.parametrize("banks", [1, 2])
-def test_every_size_of_the_engine_is_clean(lanes: int, banks: int) -> None:
+@pytest.mark.parametrize("acc_bits", [20, 33])
+def test_every_size_of_the_engine_is_clean(lanes: int, banks: int, acc_bits: int) -> None:
     need("verilator")
-    done = verilator("--top-module", "deepr_engine", f"-GLanes={lanes}", f"-GBanks={banks}", "-GAccBits=20",
+    done = verilator("--top-module", "deepr_engine", f"-GLanes={lanes}", f"-GBanks={banks}", f"-GAccBits={acc_bits}",
                      "-GClasses=32")
     assert done.returncode == 0, done.stderr
 
@@ -61,7 +62,7 @@ def test_yosys_finds_no_problem(tmp_path) -> None:
 
 @pytest.mark.parametrize(("parameter", "message"), [
     ("Lanes=3", "Lanes must be 1, 2, 4, 8 or 16"), ("Rows=100", "Depth must be a power of two"),
-    ("AccBits=40", "AccBits must lie in 16..32"), ("Layers=3", "Layers must be a power of two"),
+    ("AccBits=40", "AccBits must lie in 16..33"), ("Layers=3", "Layers must be a power of two"),
     ("Classes=4", "Classes at least 2 and Lanes")])
 def test_a_broken_rule_stops_with_its_message(parameter: str, message: str) -> None:
     need("verilator")

@@ -12,7 +12,7 @@ from deepr_hw.fixed import Format
 from deepr_hw.ir import Budget, IntNet, SparseLinear
 
 from .mnist_shaped import mnist_shaped
-from .random_nets import random_codes, random_net
+from .random_nets import extreme_net, random_codes, random_net
 
 
 def connections(net: IntNet) -> list[list[tuple[int, int, int]]]:
@@ -82,19 +82,30 @@ def test_an_engine_too_small_is_named(name: str, value: int) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     ({"lanes": 3}, "lanes = 3: expected one of 1, 2, 4, 8, 16"), ({"rows": 100}, "rows = 100: must be a power of two"),
     ({"classes": 4}, "classes = 4: must be at least lanes = 8"),
-    ({"acc_bits": 33}, "acc_bits = 33: must lie in 16..32"),
+    ({"acc_bits": 34}, "acc_bits = 34: must lie in 16..33"),
     ({"banks": 3}, "banks = 3: must be 1 or 2")])
 def test_bad_parameters_are_named(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Geometry(**{"lanes": 8} | change)
 
 
-def test_accumulators_beyond_32_bits_are_refused() -> None:
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+@pytest.mark.parametrize("seed", range(60))
+def test_walking_the_rows_gives_the_reference_at_the_limits(seed: int, lanes: int) -> None:
+    net = extreme_net(seed)
+    x, image = random_codes(net, 4, seed), rtl_image.build(net, lanes)
+    assert rtl_image.decode(image) == connections(net)
+    np.testing.assert_array_equal([rtl_model.run(image, row) for row in x], reference.logits(net, x))
+
+
+def test_a_full_accumulator_with_the_half_of_the_rounding_takes_33_bits() -> None:
     fmt = Format(8, False, 0)
-    hidden = SparseLinear(1, 1, [0], [0], [127], [2**31 - 1 - 255 * 127], fmt, Format(8, True, 0), Format(8, False, -3))
-    final = SparseLinear(1, 1, [0], [0], [1], None, Format(8, False, -3), Format(8, True, 0), None)
-    with pytest.raises(ValueError, match="need 33 bits: the engine has 32"):
-        rtl_image.build(IntNet((hidden, final), Budget("per_layer", (1, 1))), 1)
+    hidden = SparseLinear(1, 1, [0], [0], [127], [2**31 - 1 - 255 * 127], fmt, Format(8, True, 0), Format(8, False, -24))
+    final = SparseLinear(1, 1, [0], [0], [1], None, Format(8, False, -24), Format(8, True, 0), None)
+    image = rtl_image.build(IntNet((hidden, final), Budget("per_layer", (1, 1))), 1)
+    assert image.geometry.acc_bits == 33
+    assert rtl_model.run(image, np.array([255]))[0] == 128
+    assert (4 << 20, 2**31 - 1 - 255 * 127 + 2**23) in image.writes
 
 
 def test_export_writes_the_memories_and_a_manifest(tmp_path) -> None:

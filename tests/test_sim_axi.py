@@ -10,7 +10,7 @@ from .test_sim_benches import case
 
 @pytest.mark.parametrize(("simulator", "lanes", "stream_bytes", "seed"), [
     ("icarus", 1, 8, 0), ("icarus", 4, 4, 2), ("icarus", 8, 1, 3), ("icarus", 16, 8, 3), ("icarus", 2, 1, 1),
-    ("verilator", 4, 8, 3)])
+    ("icarus", 8, 8, 2), ("verilator", 4, 8, 3)])
 def test_axi(simulator: str, lanes: int, stream_bytes: int, seed: int, tmp_path) -> None:
     need(simulator)
     geometry = case(tmp_path, lanes, seed)

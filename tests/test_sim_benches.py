@@ -28,12 +28,19 @@ def twin(net: IntNet, seed: int) -> IntNet:
     return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
 
 
+def write_case(path, geometry: Geometry, nets: dict[str, IntNet], broken=lambda image: image) -> None:
+    """Networks a and b get the same samples, c its own."""
+    images = {name: broken(rtl_image.build(each, geometry.lanes, geometry)) for name, each in nets.items()}
+    x = random_codes(nets["a"], 5)
+    cases.write_case(path, nets, images, {"a": x, "b": x, "c": random_codes(nets["c"], 5)})
+
+
 def case(tmp_path, lanes: int, seed: int, broken=lambda image: image):
     net = random_net(seed, max_width=24, max_layers=3)
-    nets = {"a": net, "b": twin(net, seed)}
+    other = next(each for each in map(lambda i: random_net(i, max_width=24, max_layers=3), range(seed + 1, seed + 99))
+                 if (each.in_shape, each.n_out) != (net.in_shape, net.n_out))
     geometry = Geometry(lanes, rows=2048 // lanes, words=512 // lanes, bias_words=64, layers=4, classes=32)
-    images = {name: broken(rtl_image.build(each, lanes, geometry)) for name, each in nets.items()}
-    cases.write_case(tmp_path / "case.json", nets, images, random_codes(net, 5))
+    write_case(tmp_path / "case.json", geometry, {"a": net, "b": twin(net, seed), "c": other}, broken)
     return geometry
 
 
@@ -49,21 +56,20 @@ def test_engine(simulator: str, lanes: int, seed: int, tmp_path) -> None:
 def test_every_situation_is_visited(tmp_path) -> None:
     """Functional coverage of the engine's benches: each error cause, each end of each counter, each kind of waiting."""
     need("icarus")
-    nets = {"a": dense_net(1), "b": dense_net(2)}
+    nets = {"a": dense_net(1), "b": dense_net(2), "c": dense_net(3, n_in=13)}
     geometry = Geometry(4, rows=128, words=16, bias_words=16, layers=2, classes=8)
-    images = {name: rtl_image.build(net, 4, geometry) for name, net in nets.items()}
-    cases.write_case(tmp_path / "case.json", nets, images, random_codes(nets["a"], 5))
+    write_case(tmp_path / "case.json", geometry, nets)
     made = runner.build("icarus", "deepr_engine", runner.rtl_sources(), geometry.parameters)
     runner.run(made, "deepr_hw.sim.bench_engine", tmp_path,
                env={"DEEPR_CASE": str(tmp_path / "case.json"), "DEEPR_COVERAGE": str(tmp_path / "coverage.txt")})
     assert coverage.missing(tmp_path / "coverage.txt") == []
 
 
-def dense_net(seed: int) -> IntNet:
-    """16 inputs, 24 hidden outputs of 6 connections each, 7 logits of 8: results go round the second input buffer."""
+def dense_net(seed: int, n_in: int = 16) -> IntNet:
+    """``n_in`` inputs, 24 hidden outputs of 6 connections each, 7 logits of 8: results go round the second input buffer."""
     rng = np.random.default_rng(seed)
     layers = []
-    for n_in, n_out, fan_in in ((16, 24, 6), (24, 7, 8)):
+    for n_in, n_out, fan_in in ((n_in, 24, 6), (24, 7, 8)):
         in_idx = np.concatenate([np.sort(rng.choice(n_in, fan_in, replace=False)) for _ in range(n_out)])
         layers.append(SparseLinear(n_in, n_out, in_idx, np.repeat(np.arange(n_out), fan_in),
                                    rng.integers(-128, 128, in_idx.size), rng.integers(-500, 500, n_out), BYTE,

@@ -85,7 +85,7 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
     comparisons = []
     with CONSOLE.status("verify") as status:
         compared = verification.verify(net, samples, wanted, args.lanes, args.waves,
-                                       lambda name: status.update(f"verify: {name}"))
+                                       lambda name: status.update(f"verify: {name}"), args.stream_bytes)
         for c in compared:
             comparisons.append(c)
             if c.refusal is not None:
