@@ -120,8 +120,8 @@ def _add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", metavar="N", type=_positive, help="samples for every engine that has no number of "
                         "its own (default: all; less for slow ones, e.g. hls4ml 1000, verilator 200, icarus 20)")
     parser.add_argument("--lanes", metavar="P", type=_lanes, help="lanes of the RTL: 1, 2, 4, 8 (default) or 16")
-    parser.add_argument("--stream-bytes", metavar="N", type=int, choices=(1, 4, 8), help="width of the simulated engine's "
-                        "streams in bytes: 1, 4 or 8 (default)")
+    parser.add_argument("--stream-bytes", metavar="N", type=int, choices=(1, 4, 8), help="width of the simulated "
+                        "engine's streams: 1, 4 or 8 bytes (default)")
     parser.add_argument("--waves", metavar="DIR", type=Path, help="leave the waveforms of verilator (.vcd) and icarus "
                         "(.fst) there, for GTKWave or Surfer")
 

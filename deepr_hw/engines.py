@@ -79,7 +79,8 @@ ENCODERS = {
 def get_engine(name: str, lanes: int | None = None, waves: Path | None = None,
                stream_bytes: int | None = None) -> Callable[..., EngineRun]:
     """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's,
-    ``waves``, a folder for waveforms, and ``stream_bytes``, the width of the streams, for those that simulate its sources.
+    ``waves``, a folder for waveforms, and ``stream_bytes``, the width of the streams, for those that simulate its
+    sources.
 
     Raises ``ValueError`` for an unknown name, ``MissingToolError`` saying which package or program is
     missing.

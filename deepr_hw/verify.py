@@ -133,8 +133,8 @@ def verify(net: IntNet, samples: Samples, engines: Mapping[str, int | None], lan
     """Compare each engine in turn, on the first so many of ``samples`` (None: all), and yield what came out. An engine
     that refuses the network yields that.
 
-    ``lanes``, ``waves`` and ``stream_bytes`` are for the engines that are the RTL's (None: their default, no waveforms);
-    ``started`` is told the engine's name before it runs.
+    ``lanes``, ``waves`` and ``stream_bytes`` are for the engines that are the RTL's (None: their default, no
+    waveforms); ``started`` is told the engine's name before it runs.
     """
     for name, n in engines.items():
         started(name)

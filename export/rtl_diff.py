@@ -19,7 +19,8 @@ def common_geometry(*geometries: Geometry) -> Geometry:
 def difference(old: rtl_image.Image, new: rtl_image.Image) -> list[tuple[int, int]]:
     """(address, data) of the words of ``new`` that a bank which holds ``old`` lacks, and the one that completes it.
 
-    Empty where nothing differs. Raises ``ValueError`` when the two are not for one engine or differ in the size of input or output.
+    Empty where nothing differs. Raises ``ValueError`` when the two are not for one engine or differ in the size of
+    input or output.
     """
     if old.geometry.lanes != new.geometry.lanes or old.geometry.words != new.geometry.words:
         raise ValueError(f"the images are for different engines: {old.geometry} and {new.geometry}")

@@ -128,8 +128,8 @@ def _top(parameters: dict[str, int]) -> str:
     """``deepr_axi`` under the name ``deepr_top`` with the parameters of this network as defaults."""
     text = (_ROOT / "rtl" / "deepr_axi.sv").read_text().replace("module deepr_axi #(", "module deepr_top #(")
     for name, value in parameters.items():
-        head, tail = text.split(f"  parameter int {name} = ", 1)
-        text = f"{head}  parameter int {name} = {value}{tail[re.search(r'[,\n]', tail).start():]}"
+        text, n = re.subn(rf"(  parameter int {name} = )\d+", rf"\g<1>{value}", text)
+        assert n == 1, name
     return text
 
 

@@ -83,8 +83,8 @@ class Schedule:
     def interval(self) -> float:
         """Cycles from sample to sample in steady state, source and sink always willing, streams as wide as a word.
 
-        Of narrower ones ``rtl_timing`` tells. The rows, unless a stream is slower: the input has one word per cycle in which the lanes don't write, and two
-        samples at most may be between the input buffers and the last logit beat.
+        Of narrower ones ``rtl_timing`` tells. The rows, unless a stream is slower: the input has one word per cycle in
+        which the lanes don't write, and two samples at most may be between the input buffers and the last logit beat.
         """
         return max(self.n_rows, self.in_words + self.n_words, (self.collected + self.n_out + LATENCY - 1) / 2)
 

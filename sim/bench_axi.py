@@ -134,7 +134,7 @@ async def streams(dut: Any) -> None:
 
 @cocotb.test()
 async def every_wrong_length_is_flagged(dut: Any) -> None:
-    """Frames of 1 to n + 2 Lanes bytes: the right length gives logits and no flag, any other its cause and no logits."""
+    """Frames of 1 to n + 2 Lanes bytes: the right length gives logits and no flag, any other its cause alone."""
     bench = await Bench(dut).start()
     n, n_right = len(bench.codes["a"][0]), 0
     for length in range(1, n + 2 * bench.geometry["lanes"] + 1):

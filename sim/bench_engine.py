@@ -168,6 +168,10 @@ class Bench:
             await ClockCycles(self.clock, 1)
         raise AssertionError(message)
 
+    async def other_bank(self, bank: int) -> None:
+        """Wait until ``bank`` runs no longer."""
+        await self.until(lambda: int(self.dut.bank_o.value) != bank, "the swap does not take place")
+
     async def drain(self) -> None:
         """Wait until the scoreboard is empty, and some cycles more for what should not come."""
         left, still = len(self.scoreboard.expected), 0
@@ -285,7 +289,7 @@ async def another_frame_size(dut: Any) -> None:
     bench = await Bench(dut).start()
     await bench.load_and_enable()
     feeding = cocotb.start_soon(bench.source().send([beat for _ in range(8) for beat in bench.frame(0)]))
-    await ClockCycles(bench.clock, 3000)  # nobody takes logits: two samples under way, two frames wait, one stands still
+    await ClockCycles(bench.clock, 3000)  # nobody takes logits: two samples under way, two wait
     assert not feeding.done()
     feeding.cancel()
     dut.s_valid_i.value, dut.enable_i.value = 0, 0
@@ -472,7 +476,7 @@ async def hot_swap(dut: Any) -> None:
         await bench.swap()
         if i % 2:
             await bench.load(bench.spoilt_biases(order[-1]))
-        await bench.until(lambda bank=bank: int(dut.bank_o.value) != bank, "the swap does not take place")
+        await bench.other_bank(bank)
         order.append(name)
     await flow(3)
     running = False

@@ -302,7 +302,7 @@ def test_load_diff_writes_what_differs(tmp_path, capsys):
         paths.append(tmp_path / f"{weight}.safetensors")
         netfile.save(IntNet((layer,), Budget("global", (2,))), paths[-1])
     assert cli.main(["load-diff", *map(str, paths), "--lanes", "1", "--out", str(tmp_path / "d.txt")]) == 0
-    assert (tmp_path / "d.txt").read_text() == "000000 41000000\n"
+    assert (tmp_path / "d.txt").read_text() == "000000 41000000\n300001 00000000\n"
     assert "1 writes instead of 6" in capsys.readouterr().out
 
 

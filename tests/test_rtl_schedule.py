@@ -100,8 +100,9 @@ def test_walking_the_rows_gives_the_reference_at_the_limits(seed: int, lanes: in
 
 def test_a_full_accumulator_with_the_half_of_the_rounding_takes_33_bits() -> None:
     fmt = Format(8, False, 0)
-    hidden = SparseLinear(1, 1, [0], [0], [127], [2**31 - 1 - 255 * 127], fmt, Format(8, True, 0), Format(8, False, -24))
-    final = SparseLinear(1, 1, [0], [0], [1], None, Format(8, False, -24), Format(8, True, 0), None)
+    y_format = Format(8, False, -24)
+    hidden = SparseLinear(1, 1, [0], [0], [127], [2**31 - 1 - 255 * 127], fmt, Format(8, True, 0), y_format)
+    final = SparseLinear(1, 1, [0], [0], [1], None, y_format, Format(8, True, 0), None)
     image = rtl_image.build(IntNet((hidden, final), Budget("per_layer", (1, 1))), 1)
     assert image.geometry.acc_bits == 33
     assert rtl_model.run(image, np.array([255]))[0] == 128

@@ -66,12 +66,12 @@ def test_every_situation_is_visited(tmp_path) -> None:
 
 
 def dense_net(seed: int, n_in: int = 16) -> IntNet:
-    """``n_in`` inputs, 24 hidden outputs of 6 connections each, 7 logits of 8: results go round the second input buffer."""
+    """24 hidden outputs of 6 connections each, 7 logits of 8: results go round the second input buffer."""
     rng = np.random.default_rng(seed)
     layers = []
-    for n_in, n_out, fan_in in ((n_in, 24, 6), (24, 7, 8)):
-        in_idx = np.concatenate([np.sort(rng.choice(n_in, fan_in, replace=False)) for _ in range(n_out)])
-        layers.append(SparseLinear(n_in, n_out, in_idx, np.repeat(np.arange(n_out), fan_in),
+    for width, n_out, fan_in in ((n_in, 24, 6), (24, 7, 8)):
+        in_idx = np.concatenate([np.sort(rng.choice(width, fan_in, replace=False)) for _ in range(n_out)])
+        layers.append(SparseLinear(width, n_out, in_idx, np.repeat(np.arange(n_out), fan_in),
                                    rng.integers(-128, 128, in_idx.size), rng.integers(-500, 500, n_out), BYTE,
                                    Format(8, True, 6), None if layers else BYTE))
     return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
