@@ -157,10 +157,11 @@ def _verify_table(verified: list[dict[str, Any]]) -> str:
     rows = []
     for engine in verified:
         mark = "ok" if engine["passed"] else "bad"
-        cycles = engine["cycles_per_sample"]
-        rows.append([html.escape(engine["name"]), f"{engine['samples']:,}", f"{engine['logits']:,}",
-                     f"<span class={mark}>{engine['mismatches']:,}</span>", f"{engine['seconds']:.1f}",
+        cycles, refusal = engine["cycles_per_sample"], engine["refusal"]
+        outcome = f"{engine['mismatches']:,}" if refusal is None else f"refused: {html.escape(refusal)}"
+        rows.append([html.escape(engine["name"]), f"{engine['samples']:,}", f"{engine['compared']:,} {engine['what']}",
+                     f"<span class={mark}>{outcome}</span>", f"{engine['seconds']:.1f}",
                      "" if cycles is None else f"{cycles:,.0f}",
                      "" if engine["utilization"] is None else f"{engine['utilization']:.3f}"])
-    return _table(["engine", "samples", "logits compared", "mismatches", "seconds", "cycles per sample",
+    return _table(["engine", "samples", "compared", "mismatches", "seconds", "cycles per sample",
                    "utilization"], rows)
