@@ -303,7 +303,7 @@ def test_load_diff_writes_what_differs(tmp_path, capsys):
         netfile.save(IntNet((layer,), Budget("global", (2,))), paths[-1])
     assert cli.main(["load-diff", *map(str, paths), "--lanes", "1", "--out", str(tmp_path / "d.txt")]) == 0
     assert (tmp_path / "d.txt").read_text() == "000000 41000000\n300001 00000000\n"
-    assert "1 writes instead of 6" in capsys.readouterr().out
+    assert "2 writes instead of 6" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("simulator", "name", "magic"), [("icarus", "icarus.fst", b"\0"),
