@@ -19,6 +19,7 @@ from ..files import make_folder, write_text
 from ..ir import IntNet
 
 FORMULA = "saturate(round_half_even((value - offset) * factor * 2**frac)), float32"
+ANSWER = "(logit * 2**-frac - offset) * factor, float32"
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
@@ -27,6 +28,14 @@ def describe_input(net: IntNet) -> dict[str, object]:
     return {"format": str(net.x_format), "bits": net.x_format.bits, "frac": net.x_format.frac, "code": FORMULA,
             "offset": net.input_map.offset.astype(float).tolist(),
             "factor": net.input_map.factor.astype(float).tolist()}
+
+
+def describe_answer(net: IntNet) -> dict[str, object]:
+    """What a host must know to read the logits, as JSON: the task and, of a regression, its unit."""
+    if net.task == "classification":
+        return {"task": net.task}
+    return {"task": net.task, "value": ANSWER, "offset": net.output_map.offset.astype(float).tolist(),
+            "factor": net.output_map.factor.astype(float).tolist()}
 
 
 def board_files(net: IntNet) -> dict[str, str]:

@@ -109,15 +109,20 @@ Send the bytes in this order into `s_axis`, the first one in bits 7:0, TLAST wit
 bytes count). The bare engine takes words of {lanes} bytes, the first one in bits 7:0 again, and `s_keep_i`. A frame of
 any other length is dropped and flagged.
 
-## From the answer to a class
+## The answer
 
-`m_axis` gives {net.n_out} int32 logits per sample, in units of 2**-{net.logit_frac}, and TUSER the index of the largest
-one{_labels(net)}.
+`m_axis` gives {net.n_out} int32 logits per sample, in units of 2**-{net.logit_frac}.
+{_answer(net)}
 """
 
 
-def _labels(net: IntNet) -> str:
-    return f" ({', '.join(net.class_labels)})" if net.class_labels else ""
+def _answer(net: IntNet) -> str:
+    """What the logits say."""
+    labels = f" ({', '.join(net.class_labels)})" if net.class_labels else ""
+    if net.task == "classification":
+        return f"TUSER is the index of the largest one, the class{labels}."
+    return (f"A regression{labels}: value = {c_encoder.ANSWER}, with the numbers under `logits` in `manifest.json`; "
+            "TUSER says nothing.")
 
 
 def _assign(parameters: dict[str, int]) -> str:

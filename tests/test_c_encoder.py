@@ -3,12 +3,13 @@
 import json
 import platform
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from deepr_hw import verify
-from deepr_hw.affine import as_float32
+from deepr_hw import reference, verify
+from deepr_hw.affine import Affine, as_float32
 from deepr_hw.export import c_encoder, rtl_image
 from tests.random_nets import random_net
 from tests.test_units import with_unit
@@ -77,6 +78,16 @@ int main(void) {
     np.testing.assert_array_equal(np.frombuffer(done.stdout, np.uint8), codes.astype(int).astype(np.uint8).ravel())
     text = (tmp_path / "README.md").read_text()
     assert f"frac = {about['frac']}, limits {low}.." in text
+
+
+def test_the_folder_says_how_to_read_a_regression(tmp_path):
+    net = replace(random_net(2), task="regression", output_map=Affine(np.float32([-3.7]), np.float32([0.21])))
+    rtl_image.export(net, tmp_path, lanes=2)
+    about = json.loads((tmp_path / "manifest.json").read_text())["logits"]
+    logits = reference.logits(net, verify.random_samples(net, 20).codes)
+    offset, factor = (np.array(about[name], np.float32) for name in ("offset", "factor"))
+    np.testing.assert_array_equal((np.float32(logits * 2.0 ** -about["frac"]) - offset) * factor, net.decode(logits))
+    assert "A regression: value = (logit" in (tmp_path / "README.md").read_text()
 
 
 def test_not_a_number_becomes_the_lowest_code(tmp_path):
