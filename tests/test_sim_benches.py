@@ -1,5 +1,6 @@
 """The cocotb benches: every pin driven from Python, in both simulators."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,14 @@ def dense_net(seed: int, n_in: int = 16) -> IntNet:
     return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
 
 
+def broken_sources(folder, module: str, good: str, bad: str):
+    """The engine's sources with ``good`` replaced in ``module``, the copy in ``folder``."""
+    text = (runner.RTL / f"{module}.sv").read_text()
+    assert text.count(good) == 1
+    (folder / f"{module}.sv").write_text(text.replace(good, bad))
+    return [folder / path.name if path.stem == module else path for path in runner.rtl_sources()]
+
+
 def flip_final_weights(image: rtl_image.Image) -> rtl_image.Image:
     slots = image.slots.copy()
     slots[:, image.plan.layers[-1].first_row :] ^= np.uint32(1 << 26)
@@ -89,6 +98,34 @@ def test_the_engine_bench_sees_flipped_weights(tmp_path) -> None:
     made = runner.build("icarus", "deepr_engine", runner.rtl_sources(), geometry.parameters)
     with pytest.raises(RuntimeError, match="tests failed"):
         runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, testcase="idle_and_back_pressure",
+                   env={"DEEPR_CASE": str(tmp_path / "case.json")})
+
+
+def test_the_hot_swap_bench_sees_a_network_that_never_takes_effect(tmp_path) -> None:
+    """The words of network a come again under the name of b: every frame is whole and right, but never b's."""
+    need("icarus")
+    geometry = case(tmp_path, 2, 1)
+    path = tmp_path / "case.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | {"writes": known["writes"] | {"b": known["writes"]["a"]}}))
+    made = runner.build("icarus", "deepr_engine", runner.rtl_sources(), geometry.parameters)
+    with pytest.raises(RuntimeError, match="tests failed"):
+        runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, testcase="hot_swap", env={"DEEPR_CASE": str(path)})
+    assert "samples under each network in turn" in (tmp_path / "sim.log").read_text()
+
+
+@pytest.mark.parametrize(("lanes", "seed"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize("bad", ["swap_q != '0 || swapping_i", "swap_q != '0 || (swapping_i && !settled_i)",
+                                 "swap_q != '0 || !settled_i"])
+def test_a_load_too_soon_after_a_swap_is_seen(bad: str, lanes: int, seed: int, tmp_path, monkeypatch) -> None:
+    """A word must not reach the bank that rows under way still read, nor the one that a swap has been asked for."""
+    need("icarus")
+    monkeypatch.setenv("DEEPR_BUILD", str(tmp_path / "build"))
+    sources = broken_sources(tmp_path, "deepr_load", "swap_q != '0 || swapping_i || !settled_i", bad)
+    geometry = case(tmp_path, lanes, seed)
+    made = runner.build("icarus", "deepr_engine", sources, geometry.parameters)
+    with pytest.raises(RuntimeError, match="tests failed"):
+        runner.run(made, "deepr_hw.sim.bench_engine", tmp_path, testcase="hot_swap",
                    env={"DEEPR_CASE": str(tmp_path / "case.json")})
 
 
