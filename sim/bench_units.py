@@ -5,12 +5,12 @@ import random
 from collections import deque
 from typing import Any
 
-import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
 from ..fixed import Format, requantize
+from .streams import Scoreboard, scored
 
 
 def _signed(value: int, bits: int) -> int:
@@ -27,35 +27,31 @@ def interesting_sums(rng: random.Random, shift: int, bits: int) -> list[int]:
     return [min(max(value, low), high) for value in [*near, *wide, low, high, 0, -1, 1]]
 
 
-@cocotb.test()
-async def requantizer(dut: Any) -> None:
+@scored
+async def requantizer(dut: Any, score: Scoreboard) -> None:
     """Every shift and output format around every corner: ``fixed.requantize`` is the law; exact, latency 3."""
     bits, rng = int(os.environ["DEEPR_ACC_BITS"]), random.Random(1)
     Clock(dut.clk_i, 10, unit="ns").start()
+    formats = [Format(b, s, 0) for s in (False, True) for b in range(1 + s, 9)]
+    cases = [(shift, fmt, acc) for shift in range(min(32, bits)) for fmt in formats
+             for acc in interesting_sums(rng, shift, bits)]
+    assert len(cases) > 15_000
+    assert sum(shift > 0 and acc % (1 << shift) == 1 << shift - 1 for shift, _, acc in cases) > 3_000  # ties
     expected: deque[tuple[int, str]] = deque()
-    checked = ties = 0
     await FallingEdge(dut.clk_i)
-    for shift in range(min(32, bits)):
-        for fmt in [Format(b, s, 0) for s in (False, True) for b in range(1 + s, 9)]:
-            for acc in interesting_sums(rng, shift, bits):
-                half = (1 << shift) >> 1
-                dut.t_i.value = (acc + half) & ((1 << bits) - 1)
-                dut.shift_i.value, dut.ysigned_i.value = shift, int(fmt.signed)
-                dut.ybits_i.value = fmt.bits - fmt.signed - 1
-                want = int(requantize(np.array([acc]), shift, fmt)[0])
-                ties += bool(shift) and acc % (1 << shift) == half
-                expected.append((want & 0xFF, f"acc {acc} shift {shift} to {fmt}"))
-                await FallingEdge(dut.clk_i)
-                if len(expected) == 3:
-                    value, what = expected.popleft()
-                    assert int(dut.y_o.value) == value, f"{what}: got {int(dut.y_o.value)}, expected {value}"
-                    checked += 1
-    assert checked > 15_000
-    assert ties > 3_000
+    for shift, fmt, acc in [*cases, *[(0, Format(8, True, 0), 0)] * 2]:  # two more push the last ones out
+        dut.t_i.value = (acc + ((1 << shift) >> 1)) & ((1 << bits) - 1)
+        dut.shift_i.value, dut.ysigned_i.value = shift, int(fmt.signed)
+        dut.ybits_i.value = fmt.bits - fmt.signed - 1
+        expected.append((int(requantize(np.array([acc]), shift, fmt)[0]) & 0xFF, f"acc {acc} shift {shift} to {fmt}"))
+        await FallingEdge(dut.clk_i)
+        if len(expected) == 3:
+            score.agree(int(dut.y_o.value), *expected.popleft())
+    score.finish(len(cases))
 
 
-@cocotb.test()
-async def mac(dut: Any) -> None:
+@scored
+async def mac(dut: Any, score: Scoreboard) -> None:
     """Random products with random ends, idle slots in between, against integers; latency 4, bias 3 cycles later."""
     bits, rng = int(os.environ["DEEPR_ACC_BITS"]), random.Random(2)
     Clock(dut.clk_i, 10, unit="ns").start()
@@ -64,11 +60,13 @@ async def mac(dut: Any) -> None:
         await RisingEdge(dut.clk_i)
     await FallingEdge(dut.clk_i)
     dut.rst_ni.value = 1
-    acc, ends = 0, 0
+    slots = [(rng.random() < 0.5, rng.random() < 0.8, rng.random() < 0.2) for _ in range(20_000)]
+    n_ends = sum(last for _, _, last in slots)
+    assert n_ends > 3_000
+    acc = 0
     biases = deque([0] * 3)
     expected: deque[int | None] = deque([None] * 4)
-    for i in range(20_000):
-        signed, enabled, last = rng.random() < 0.5, rng.random() < 0.8, rng.random() < 0.2
+    for i, (signed, enabled, last) in enumerate([*slots, *[(False, False, False)] * 4]):
         x, weight = (rng.choice([0, 255, 128, 127]) if i % 3 else rng.randrange(256)), rng.randrange(256)
         bias = rng.randrange(-1 << bits - 2, 1 << bits - 2)
         dut.xsigned_i.value, dut.mac_i.value, dut.last_i.value = int(signed), int(enabled), int(last)
@@ -81,18 +79,17 @@ async def mac(dut: Any) -> None:
         want = expected.popleft()
         assert int(dut.last_o.value) == (want is not None)
         if want is not None:
-            assert int(dut.t_o.value) == want, f"output {ends}: got {int(dut.t_o.value)}, expected {want}"
-            ends += 1
+            score.agree(int(dut.t_o.value), want, f"output {score.matched}")
         await FallingEdge(dut.clk_i)
-    assert ends > 3_000
+    score.finish(n_ends)
 
 
-@cocotb.test()
-async def argmax(dut: Any) -> None:
+@scored
+async def argmax(dut: Any, score: Scoreboard) -> None:
     """Random frames with many ties: the lowest index of the largest value."""
-    rng = random.Random(3)
+    rng, n_frames = random.Random(3), 500
     Clock(dut.clk_i, 10, unit="ns").start()
-    for _ in range(500):
+    for _ in range(n_frames):
         n = rng.randrange(1, 12)
         values = [rng.choice([rng.randrange(-3, 4), -(1 << 31), (1 << 31) - 1]) for _ in range(n)]
         for i, value in enumerate(values):
@@ -102,4 +99,5 @@ async def argmax(dut: Any) -> None:
             dut.valid_i.value, dut.index_i.value, dut.value_i.value = 1, i, value & 0xFFFFFFFF
             await FallingEdge(dut.clk_i)
         dut.valid_i.value = 0
-        assert int(dut.index_o.value) == values.index(max(values)), str(values)
+        score.agree(int(dut.index_o.value), values.index(max(values)), str(values))
+    score.finish(n_frames)

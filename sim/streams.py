@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cocotb
@@ -102,11 +102,12 @@ class Sink:
 
 
 class Scoreboard:
-    """Expected beats in order; counts, and must end empty."""
+    """Expected outputs in order; counts, and must be closed (``finish``) empty."""
 
     def __init__(self) -> None:
         self.expected: deque[dict[str, int]] = deque()
         self.matched = 0
+        self.closed = False
 
     def expect(self, beats: Sequence[dict[str, int]]) -> None:
         """Append ``beats`` to what must come."""
@@ -119,7 +120,25 @@ class Scoreboard:
         assert beat == expected, f"beat {self.matched}: got {beat}, expected {expected}"
         self.matched += 1
 
-    def finish(self, n_beats: int) -> None:
-        """Raises ``AssertionError`` unless exactly ``n_beats`` came and nothing is missing."""
-        assert not self.expected, f"{len(self.expected)} expected beats never came"
-        assert self.matched == n_beats, f"{self.matched} beats came, expected {n_beats}"
+    def agree(self, got: object, expected: object, what: str) -> None:
+        """Compare an output at once; it counts."""
+        assert got == expected, f"{what}: got {got}, expected {expected}"
+        self.matched += 1
+
+    def finish(self, n: int) -> None:
+        """Close. Raises ``AssertionError`` unless exactly ``n`` outputs were compared, at least one, none missing."""
+        assert not self.expected, f"{len(self.expected)} expected outputs never came"
+        assert self.matched == n > 0, f"{self.matched} outputs were compared, expected {n}"
+        self.closed = True
+
+
+def scored(test: Callable[[Any, Scoreboard], Awaitable[None]]) -> Any:
+    """``test(dut, score)`` as a cocotb test that also fails when it returns before its scoreboard is closed."""
+    async def run(dut: Any) -> None:
+        score = Scoreboard()
+        await test(dut, score)
+        assert score.closed, f"{run.__name__} returned before its scoreboard was closed"
+
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(run, name, getattr(test, name))
+    return cocotb.test()(run)
