@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _PART = ".deepr_hw-part"
@@ -81,6 +81,25 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def replace_files(folder: Path, earlier: Iterable[str], texts: Mapping[str, str]) -> None:
+    """Write ``texts`` by their path below ``folder``; what of ``earlier``, paths likewise, is not among them is
+    removed, and the folders that this leaves empty. Nothing else in ``folder`` is touched. Raises ``OSError``.
+    """
+    folder = make_folder(folder)
+    for name in set(earlier) - texts.keys():
+        path = folder / name
+        if folder.resolve() not in path.parent.resolve().parents and path.parent.resolve() != folder.resolve():
+            continue  # a path that leads out of the folder
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+            with contextlib.suppress(OSError):  # not empty, or the folder itself
+                if path.parent != folder:
+                    path.parent.rmdir()
+    for name, text in texts.items():
+        make_folder((folder / name).parent)
+        write_text(folder / name, text)
 
 
 def check_writable(path: Path) -> None:

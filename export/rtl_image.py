@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import make_folder, write_text
+from ..files import replace_files
 from ..ir import IntNet
 from . import c_encoder, rtl_timing
 from .rtl_geometry import STREAM_BYTES, STREAM_WIDTHS, Geometry
@@ -19,6 +19,7 @@ from .rtl_schedule import Schedule, engine_shift, required_geometry, rounding_ha
 SLOT, BIAS, LAYER, FRAME, HIGH_BIAS = range(5)
 """Regions of the load port."""
 SCHEMA = 2
+MANIFEST = "manifest.json"
 _ADDRESS_BITS = 22
 
 
@@ -180,21 +181,17 @@ def manifest(image: Image, net: IntNet, stream_bytes: int = STREAM_BYTES) -> dic
     }
 
 
-def write(image: Image, net: IntNet, folder: Path, stream_bytes: int = STREAM_BYTES) -> dict[str, Path]:
-    """Write ``slots_<lane>.hex``, ``bias_<lane>.hex``, ``layers.hex``, ``load.txt`` and ``manifest.json``.
+def texts(image: Image) -> dict[str, str]:
+    """``slots_<lane>.hex``, ``bias_<lane>.hex``, ``layers.hex`` and ``load.txt`` by name.
 
-    Hex files: one word per line, as ``$readmemh`` takes them. ``load.txt``: one ``address data`` per line for
-    the load port. Returns the paths by name. Raises ``OSError`` when the folder can't be written.
+    Hex files: one word per line, as ``$readmemh`` takes them. ``load.txt``: one ``address data`` per line for the load
+    port.
     """
-    folder = make_folder(folder)
-    texts = {f"slots_{lane}.hex": _hex(column) for lane, column in enumerate(image.slots)}
-    texts |= {f"bias_{lane}.hex": _hex(column) for lane, column in enumerate(image.biases)}
-    texts["layers.hex"] = _hex(image.layers)
-    texts["load.txt"] = "".join(f"{address:06x} {data:08x}\n" for address, data in image.writes)
-    texts["manifest.json"] = json.dumps(manifest(image, net, stream_bytes), indent=1) + "\n"
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return {name: folder / name for name in texts}
+    out = {f"slots_{lane}.hex": _hex(column) for lane, column in enumerate(image.slots)}
+    out |= {f"bias_{lane}.hex": _hex(column) for lane, column in enumerate(image.biases)}
+    out["layers.hex"] = _hex(image.layers)
+    out["load.txt"] = "".join(f"{address:06x} {data:08x}\n" for address, data in image.writes)
+    return out
 
 
 def _hex(words: np.ndarray) -> str:
@@ -204,13 +201,30 @@ def _hex(words: np.ndarray) -> str:
 def export(net: IntNet, out_dir: Path, lanes: int = 8, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
     """Write the image of ``net`` for an engine of ``lanes`` lanes, and all that a board needs (``rtl_package``).
 
-    ``stream_bytes``: width of the AXI streams. Returns the manifest and the file names. Raises ``ValueError`` for a
-    width that the shell does not have.
+    What an earlier export wrote there, by its manifest, and this one doesn't is removed. ``stream_bytes``: width of the
+    AXI streams. Returns the manifest, the names of the files included. Raises ``ValueError`` for a width that the shell
+    does not have, ``FileExistsError`` when the folder holds memories that no manifest lists.
     """
     if stream_bytes not in STREAM_WIDTHS:
         raise ValueError(f"stream_bytes = {stream_bytes}: expected one of {', '.join(map(str, STREAM_WIDTHS))}")
-    from .rtl_package import write_package  # it is built on the image
+    from .rtl_package import package_texts  # it is built on the image
 
     image, folder = build(net, lanes), Path(out_dir)
-    files = [*write(image, net, folder, stream_bytes).values(), *write_package(net, image, folder, stream_bytes)]
-    return manifest(image, net, stream_bytes) | {"files": sorted(str(path.relative_to(folder)) for path in files)}
+    written = texts(image) | package_texts(net, image, stream_bytes)
+    done = manifest(image, net, stream_bytes) | {"files": sorted([*written, MANIFEST])}
+    earlier = _earlier(folder)
+    memories = {path.name for kind in ("slots", "bias") for path in folder.glob(f"{kind}_*.hex")}
+    if strangers := memories - {*earlier, *written}:
+        raise FileExistsError(17, "is of another export that no manifest lists: remove it or choose another folder",
+                              str(folder / min(strangers)))
+    replace_files(folder, earlier, written | {MANIFEST: json.dumps(done, indent=1) + "\n"})
+    return done
+
+
+def _earlier(folder: Path) -> list[str]:
+    """What an export into ``folder`` says that it wrote; nothing when there is none or its manifest can't be read."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [name for name in files if isinstance(name, str)] if isinstance(files, list) else []

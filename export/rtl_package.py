@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from .. import reference
-from ..files import make_folder, write_text
 from ..ir import IntNet
 from . import c_encoder
 from .rtl_driver import register_writes
@@ -54,30 +53,25 @@ def expect_text(net: IntNet, x: np.ndarray) -> str:
     return "".join(f"{row.argmax()} {value}\n" for row in logits for value in row)
 
 
-def write_package(net: IntNet, image: Image, folder: Path, stream_bytes: int = STREAM_BYTES) -> list[Path]:
-    """Write the package beside the memory image; returns the paths. Raises ``OSError`` when that fails."""
-    folder, x = make_folder(folder), golden_codes(net)
+def package_texts(net: IntNet, image: Image, stream_bytes: int = STREAM_BYTES) -> dict[str, str]:
+    """The package beside the memory image: texts by path."""
+    x = golden_codes(net)
     parameters = image.geometry.parameters
     sources = sorted((_ROOT / "rtl").glob("deepr_*.sv"))
     texts = {f"rtl/{path.name}": path.read_text() for path in sources}
     texts["rtl/deepr_top.sv"] = _top(parameters | {"StreamBytes": stream_bytes})
-    names = [*texts]
-    texts |= {
+    return texts | {
         "bench/deepr_player.sv": (_ROOT / "sim" / "deepr_player.sv").read_text(),
         "bench/deepr_selftest.sv": _selftest(parameters),
         "golden_beats.txt": beats_text(x, image.geometry.lanes),
         "golden_expect.txt": expect_text(net, x),
         "load_axil.txt": "".join(f"{address:02x} {value:08x}\n" for address, value in register_writes(image.writes)),
         "Makefile": _MAKEFILE.format(frames=len(x)),
-        "deepr.core": _core(names),
+        "deepr.core": _core([*texts]),
         "package_ip.tcl": _TCL,
         "README.md": _readme(net, image.geometry.lanes),
         **c_encoder.board_files(net),
     }
-    for name, text in texts.items():
-        make_folder((folder / name).parent)
-        write_text(folder / name, text)
-    return [folder / name for name in texts]
 
 
 def _readme(net: IntNet, lanes: int) -> str:

@@ -1,5 +1,6 @@
 """The exported folder stands alone: golden vectors in plain Icarus, and they see what is broken."""
 
+import json
 import shutil
 import subprocess
 
@@ -47,11 +48,14 @@ def test_golden_vectors_pass_without_python_and_see_every_change(tmp_path) -> No
         assert "FAIL: " in done.stdout
 
 
-def test_the_top_has_the_parameters(tmp_path) -> None:
+@pytest.mark.parametrize("stream_bytes", [1, 4, 8])
+def test_the_top_has_the_parameters(stream_bytes: int, tmp_path) -> None:
     need("icarus")
-    rtl_image.export(random_net(3), tmp_path, lanes=2)
+    rtl_image.export(random_net(3), tmp_path, lanes=2, stream_bytes=stream_bytes)
     text = (tmp_path / "rtl/deepr_top.sv").read_text()
     assert "parameter int Lanes = 2," in text
+    assert f"parameter int StreamBytes = {stream_bytes}\n" in text
+    assert json.loads((tmp_path / "manifest.json").read_text())["stream_bytes"] == stream_bytes
     sources = [str(path) for path in sorted((tmp_path / "rtl").iterdir())]
     done = subprocess.run(["iverilog", "-g2012", "-Wall", "-s", "deepr_top", "-o", str(tmp_path / "out"), *sources],
                           capture_output=True, text=True, check=False)
@@ -86,10 +90,60 @@ def test_register_writes_count_on_by_themselves() -> None:
         (rtl_driver.DATA, 90), (rtl_driver.DATA, 100)]
 
 
+def test_a_stream_that_the_shell_does_not_have_is_refused(tmp_path) -> None:
+    with pytest.raises(ValueError, match="stream_bytes = 2: expected one of 1, 4, 8"):
+        rtl_image.export(random_net(3), tmp_path / "out", stream_bytes=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_driver_says_what_is_missing() -> None:
+    registers = {rtl_driver.ID: rtl_driver.ENGINE_ID, rtl_driver.VERSION: 0x00010000, rtl_driver.STATUS: 0}
+    driver = rtl_driver.Driver(registers.__setitem__, lambda address: registers.get(address, 0))
+    with pytest.raises(ValueError, match="register VERSION = 0x00010000: this driver knows 0x00020000"):
+        driver.geometry()
+    with pytest.raises(RuntimeError, match="holds no network: load an image first"):
+        driver.start()
+
+
 def test_something_else_at_the_address_is_no_engine() -> None:
     driver = rtl_driver.Driver(lambda address, value: None, lambda address: 0xDEADBEEF)
     with pytest.raises(ValueError, match="register ID = 0xdeadbeef: expected 0x44454550"):
         driver.geometry()
+
+
+def test_an_export_takes_away_what_an_earlier_one_left_and_nothing_else(tmp_path) -> None:
+    """From 16 lanes to 2 in one folder: as in a fresh one, but for the user's own files."""
+    net, folder = random_net(3), tmp_path / "rtl"
+    rtl_image.export(net, folder, lanes=16)
+    for mine in ("notes.txt", "rtl/my_board.sv", "slots.hex"):
+        (folder / mine).write_text("mine")
+    (folder / "gone").mkdir()
+    known = json.loads((folder / "manifest.json").read_text())
+    for more in ("gone/old.sv", "../outside.txt"):  # of another version; of nobody
+        known["files"].append(more)
+        (folder / more).write_text("old")
+    (folder / "manifest.json").write_text(json.dumps(known))
+    done = rtl_image.export(net, folder, lanes=2)
+    rtl_image.export(net, tmp_path / "fresh", lanes=2)
+    there, fresh = ({str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+                    for top in (folder, tmp_path / "fresh"))
+    assert there.keys() - fresh.keys() == {"notes.txt", "rtl/my_board.sv", "slots.hex"}
+    assert all(there[name] == text for name, text in fresh.items())
+    assert sorted(fresh) == done["files"]
+    assert not (folder / "gone").exists()
+    assert (tmp_path / "outside.txt").exists()
+
+
+def test_memories_that_no_manifest_lists_stop_an_export(tmp_path) -> None:
+    net = random_net(3)
+    rtl_image.export(net, tmp_path, lanes=4)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before[tmp_path / "manifest.json"] = b"{"
+    (tmp_path / "manifest.json").write_bytes(b"{")
+    with pytest.raises(FileExistsError, match="is of another export that no manifest lists"):
+        rtl_image.export(net, tmp_path, lanes=2)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    rtl_image.export(net, tmp_path, lanes=4)  # the same memories: written anew
 
 
 def test_the_package_names_every_source(tmp_path) -> None:
