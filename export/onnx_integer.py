@@ -155,18 +155,18 @@ def _requantize(layer: SparseLinear, graph: Graph, name: str, acc: str, y: str) 
 
 
 def _quantize(graph: Graph, name: str, values: str, step: float, fmt: Format, y: str) -> str:
-    """y = saturate(round_half_even(values / step)); a format narrower than its type is clipped once more."""
-    operands = [values, graph.constant(f"{name}/step", step, np.float32),
-                graph.constant(f"{name}/zero_point", 0, fmt.dtype)]
-    if (fmt.lo, fmt.hi) == (np.iinfo(fmt.dtype).min, np.iinfo(fmt.dtype).max):
-        return graph.node("QuantizeLinear", operands, y)
-    wide = graph.node("QuantizeLinear", operands, f"{name}/quantized")
-    return _clip(graph, name, wide, fmt, fmt.dtype, y)
+    """y = saturate(round_half_even(values / step)); a format narrower than its type is clipped before, as real numbers:
+    IREE takes the uint8 operands of a Clip for signed ones."""
+    if (fmt.lo, fmt.hi) != (np.iinfo(fmt.dtype).min, np.iinfo(fmt.dtype).max):
+        values = _clip(graph, name, values, fmt, np.float32, f"{name}/clipped", step)
+    return graph.node("QuantizeLinear", [values, graph.constant(f"{name}/step", step, np.float32),
+                                         graph.constant(f"{name}/zero_point", 0, fmt.dtype)], y)
 
 
-def _clip(graph: Graph, name: str, values: str, fmt: Format, dtype: np.dtype | type, y: str) -> str:
+def _clip(graph: Graph, name: str, values: str, fmt: Format, dtype: np.dtype | type, y: str,
+          step: float = 1.0) -> str:
     bounds = {"lowest": fmt.lo, "highest": fmt.hi}
-    stored = [graph.constant(f"{name}/{key}", bound, dtype) for key, bound in bounds.items()]
+    stored = [graph.constant(f"{name}/{key}", bound * step, dtype) for key, bound in bounds.items()]
     return graph.node("Clip", [values, *stored], y)
 
 

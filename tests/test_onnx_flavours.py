@@ -64,3 +64,17 @@ def test_refuses_what_is_no_batch(batch, tmp_path):
     with pytest.raises(ValueError, match="expected a number of samples"):
         onnx_flavours.export(random_net(4), tmp_path, "integer", batch=batch)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flavour", onnx_flavours.FLAVOURS)
+def test_real_numbers_are_clipped_never_codes(flavour, tmp_path):
+    """Some runtimes take a Clip of uint8 for one of int8."""
+    clipped = 0
+    for seed in range(12):
+        onnx_flavours.export(random_net(seed), tmp_path, flavour)
+        graph = onnx.load(tmp_path / f"{flavour}.onnx").graph
+        types = {entry.name: entry.type.tensor_type.elem_type for entry in (*graph.value_info, *graph.input)}
+        found = [types[node.input[0]] for node in graph.node if node.op_type == "Clip"]
+        assert set(found) <= {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
+        clipped += len(found)
+    assert (clipped > 0) == (flavour != "qonnx")
