@@ -8,6 +8,7 @@ Metadata one key, ``deepr_hw.intnet``: JSON with schema = 2, layers (kind, sizes
          Schema 1, which knew neither units nor tasks, is read too.
 """
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -33,8 +34,23 @@ _FORMATS = ("x_format", "w_format", "y_format")
 
 def save(net: IntNet, path: Path) -> None:
     """Write ``net`` to ``path``, whole or not at all; the same network gives the same bytes."""
+    write_bytes(Path(path), to_bytes(net))
+
+
+def to_bytes(net: IntNet) -> bytes:
+    """What the file of ``net`` holds."""
     about, tensors = to_parts(net)
-    write_bytes(Path(path), to_safetensors(tensors, {KEY: about}))
+    return to_safetensors(tensors, {KEY: about})
+
+
+def digest(net: IntNet) -> str:
+    """SHA-256 of the file of ``net``, which all that is made of it names."""
+    return hashlib.sha256(to_bytes(net)).hexdigest()
+
+
+def origin(net: IntNet) -> dict[str, Any]:
+    """What an export says about where it comes from: the digest of ``net`` and its provenance, which names its run."""
+    return {"intnet_sha256": digest(net), "provenance": dict(sorted(net.provenance.items()))}
 
 
 def to_parts(net: IntNet) -> tuple[str, dict[str, np.ndarray]]:
@@ -50,7 +66,7 @@ def to_parts(net: IntNet) -> tuple[str, dict[str, np.ndarray]]:
         if not unit.is_identity:
             tensors |= {f"{side}.offset": unit.offset, f"{side}.factor": unit.factor}
     about = {"schema": SCHEMA, "layers": layers, "budget": asdict(net.budget), "class_labels": net.class_labels,
-             "task": net.task, "provenance": dict(net.provenance)}
+             "task": net.task, "provenance": dict(sorted(net.provenance.items()))}
     return json.dumps(about, sort_keys=True), tensors
 
 

@@ -1,7 +1,8 @@
 """The training loop: epochs of compiled steps, measured, logged, checkpointed; ends in a frozen integer network."""
 
 import time
-from dataclasses import asdict, dataclass
+import tomllib
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import numpy as np
 
 from . import netfile, reference, runfolder
 from .budget import explain, make_partition
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import Config
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .config import Config, config_from
 from .data import CodedDataset, Dataset, encoded
 from .epoch import Totals
 from .files import write_text
-from .fixed import MAX_FRAC
+from .fixed import MAX_FRAC, Format
 from .freeze import freeze
 from .ir import IntNet
 from .methods import dense_partition, prune, start_soft
@@ -127,15 +128,32 @@ def start(config: Config, dataset: CodedDataset) -> TrainState:
         raise ValueError(f"data.task = {config.data.task!r}: data {dataset.name} is a {dataset.task}")
     fit, _ = _split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
-    sizes = (dataset.n_in, *config.network.hidden, dataset.n_out)
+    model, budget = _untrained(config, dataset.n_in, dataset.n_out, dataset.x_format, rng)
+    course = make_course(config.training, model.connections.weight, fit.stop)
+    return TrainState(model, rng, seed_state(rng), [], start_log(model.connections.partition), budget, course)
+
+
+def _untrained(config: Config, n_in: int, n_out: int, x_format: Format,
+               rng: np.random.Generator) -> tuple[Model, Partition]:
+    """The network before the first epoch, and the budget that it has to meet at the end."""
+    sizes = (n_in, *config.network.hidden, n_out)
     check_size(config, sizes)
     budget = make_partition(config.budget, sizes, config.network.bias)
     first = dense_partition(budget, config.training.method) if config.training.dense else budget
-    model = make_model(config, dataset.n_in, dataset.n_out, dataset.x_format, rng, first)
+    model = make_model(config, n_in, n_out, x_format, rng, first)
     if config.training.method == "soft_deep_r":
         start_soft(model, budget, config, rng)
-    course = make_course(config.training, model.connections.weight, fit.stop)
-    return TrainState(model, rng, seed_state(rng), [], start_log(first), budget, course)
+    return model, budget
+
+
+def frozen_again(checkpoint: Checkpoint, net: IntNet) -> IntNet:
+    """The network that the checkpoint of a run freezes to; what a checkpoint doesn't hold (labels, input and output
+    units, provenance) is as in ``net``. Raises ``ValueError`` when the checkpoint is of another shape."""
+    config = config_from(tomllib.loads(checkpoint.about["config"]))
+    model, _ = _untrained(config, net.n_in, net.n_out, net.x_format, np.random.default_rng(0))
+    checkpoint.fill(model)
+    again = freeze(model, net.class_labels, net.provenance, net.input_map)
+    return replace(net, layers=again.layers, budget=again.budget)
 
 
 def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:

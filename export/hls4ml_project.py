@@ -6,6 +6,7 @@ activations ``ap_(u)fixed<..., AP_RND_CONV, AP_SAT>``, accumulators as wide as t
 
 import contextlib
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from hls4ml.backends import get_backend
 from hls4ml.model.graph import ModelGraph
 
+from .. import netfile
 from ..engines import EngineRun
-from ..files import make_folder
+from ..files import make_folder, write_text
 from ..fixed import Format, signed_bits
 from ..ir import IntNet, SparseLinear
 from ..reference import check_codes, logits
@@ -134,12 +136,13 @@ def export(net: IntNet, out_dir: Path, backend: str = "Vitis", reuse_factor: int
     samples = _random_samples(net) if samples is None else check_codes(net, samples)
     out_dir = make_folder(out_dir).resolve()
     graph = build_graph(net, out_dir, backend, reuse_factor, io_type, part)
-    shutil.rmtree(out_dir / "firmware" / "weights", ignore_errors=True)  # arrays of an earlier network
+    shutil.rmtree(out_dir / "firmware", ignore_errors=True)  # arrays of an earlier network, sources of another backend
     with _quiet():
         graph.write()
     if backend in TEST_BENCH:
         (x,), (y,) = graph.get_input_variables(), graph.get_output_variables()
         write_bench(out_dir, PROJECT, x.size(), net.n_out, x.definition_cpp(), y.definition_cpp())
+    write_text(out_dir / "deepr_hw.json", json.dumps(netfile.origin(net), indent=1) + "\n")
     write_golden(out_dir, _values(samples, net.x_format.frac), _values(logits(net, samples), net.logit_frac))
     return {"project": str(out_dir), "backend": backend, "io_type": io_type, "reuse_factor": reuse_factor,
             "n_connections": count_connections(out_dir),

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from deepr_hw import netfile
 from deepr_hw.ir import IntNet
 from deepr_hw.version import __version__
 
@@ -127,5 +128,6 @@ def describe(net: IntNet, flavour: str, licence: str | None = None) -> dict[str,
         "layers": json.dumps(layers),
         "class_labels": json.dumps(net.class_labels),
         "licence": licence or net.provenance.get("licence", "not stated"),
+        "intnet_sha256": netfile.digest(net),
         "provenance": json.dumps(dict(net.provenance), sort_keys=True),
     }

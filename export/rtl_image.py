@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import netfile
 from ..files import replace_files
 from ..ir import IntNet
 from . import c_encoder, rtl_timing
@@ -178,6 +179,7 @@ def manifest(image: Image, net: IntNet, stream_bytes: int = STREAM_BYTES) -> dic
         "layers": [{"first_row": part.first_row, "last_row": part.last_row, "connections": layer.n_connections,
                     "outputs": layer.n_out} for part, layer in zip(plan.layers, net.layers, strict=True)],
         "class_labels": list(net.class_labels),
+        **netfile.origin(net),
     }
 
 

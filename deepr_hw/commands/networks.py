@@ -103,7 +103,7 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
             CONSOLE.print(f"{c.name} refuses this network: {c.refusal}", markup=False)
     named = {item.partition(":")[0].strip() for item in args.engines.split(",")}  # "all" means: all that can
     passed = all(c.passed or (c.refusal is not None and c.name not in named) for c in comparisons)
-    return verification.as_json(net, comparisons), passed
+    return {"intnet": netfile.digest(net), **verification.as_json(net, comparisons)}, passed
 
 
 def _samples(net: IntNet, source: str, args: Namespace) -> Samples:

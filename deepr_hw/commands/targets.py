@@ -1,5 +1,6 @@
 """``export``, ``hls``, ``synth``, ``load-diff`` and ``certify``."""
 
+import errno
 import importlib
 import tempfile
 from argparse import Namespace
@@ -13,6 +14,7 @@ from ..console import CONSOLE
 from ..extras import missing
 from ..files import check_folder, check_writable, folder_for, write_text
 from ..ir import IntNet
+from ..runfolder import locked
 from . import Outcome
 
 EXPORTERS = {"onnx": "onnx_flavours", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
@@ -99,7 +101,10 @@ def hls(args: Namespace) -> Outcome:
 
 def certify(args: Namespace) -> Outcome:
     """``deepr-hw certify``."""
-    return certify_run(args.run, args.simulator)
+    if not args.run.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "not the folder of a run", str(args.run))
+    with locked(args.run):
+        return certify_run(args.run, args.simulator)
 
 
 def certify_run(run: Path, simulator: str = "icarus") -> Outcome:
