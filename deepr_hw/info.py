@@ -8,6 +8,16 @@ import numpy as np
 
 from .ir import IntNet, Layer
 
+ANSWER = "(logit * 2**-frac - offset) * factor, float32"
+"""What ``IntNet.decode`` computes."""
+
+
+def describe_output(net: IntNet) -> dict[str, Any]:
+    """What a reader of a regression's logits must know, as plain JSON types: exact numbers, one per output or one for
+    all."""
+    return {"value": ANSWER, "frac": net.logit_frac, "offset": net.output_map.offset.astype(float).tolist(),
+            "factor": net.output_map.factor.astype(float).tolist()}
+
 
 def describe(net: IntNet, path: Path | None = None) -> dict[str, Any]:
     """Facts about ``net`` (and its file ``path``) as plain JSON types; bytes per connection only with a file."""
@@ -23,9 +33,12 @@ def describe(net: IntNet, path: Path | None = None) -> dict[str, Any]:
         "input": {"shape": list(net.in_shape), "format": str(net.x_format)},
         "logits": {"n": net.n_out, "frac": net.logit_frac},
         "class_labels": list(net.class_labels),
+        "task": net.task,
         "provenance": dict(net.provenance),
         "layers": [describe_layer(layer) for layer in net.layers],
     }
+    if net.task == "regression":
+        facts["output"] = describe_output(net)
     if path is not None:
         facts["file_bytes"] = path.stat().st_size
         facts["bytes_per_connection"] = facts["file_bytes"] / max(1, net.n_connections)

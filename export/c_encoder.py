@@ -19,7 +19,19 @@ from ..files import make_folder, write_text
 from ..ir import IntNet
 
 FORMULA = "saturate(round_half_even((value - offset) * factor * 2**frac)), float32"
-ANSWER = "(logit * 2**-frac - offset) * factor, float32"
+GUARD = """#ifdef __FAST_MATH__
+#error "-ffast-math may change the order of float operations, hence the bits"
+#endif
+
+#if FLT_EVAL_METHOD == 0
+typedef float stored_float;
+#else
+typedef volatile float stored_float; /* registers are wider than float: memory isn't */
+#endif
+
+"""
+"""C that makes each float operation round to float32, once. Needs ``float.h``."""
+
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
@@ -28,14 +40,6 @@ def describe_input(net: IntNet) -> dict[str, object]:
     return {"format": str(net.x_format), "bits": net.x_format.bits, "frac": net.x_format.frac, "code": FORMULA,
             "offset": net.input_map.offset.astype(float).tolist(),
             "factor": net.input_map.factor.astype(float).tolist()}
-
-
-def describe_answer(net: IntNet) -> dict[str, object]:
-    """What a host must know to read the logits, as JSON: the task and, of a regression, its unit."""
-    if net.task == "classification":
-        return {"task": net.task}
-    return {"task": net.task, "value": ANSWER, "offset": net.output_map.offset.astype(float).tolist(),
-            "factor": net.output_map.factor.astype(float).tolist()}
 
 
 def board_files(net: IntNet) -> dict[str, str]:
@@ -107,7 +111,7 @@ static inline float to_float32(double value) {{
 // n_in values (float or double) to n_in inputs of any type that holds the codes: input_t, float, double
 template <class Value, class Input> void encode(const Value *values, Input *input) {{
     for (long i = 0; i < n_in; i++) {{
-        input[i] = Input(code_of(to_float32(values[i]), i) * {_number(fmt.step)});
+        input[i] = Input(code_of(to_float32(values[i]), i) * {number(fmt.step)});
     }}
 }}
 
@@ -122,27 +126,17 @@ def _definitions(net: IntNet, n_in: str) -> str:
     fmt, unit = net.x_format, net.input_map
     offset, factor = ("offset", "factor") if unit.size == 1 else ("offset[i]", "factor[i]")
     unused = "    (void)i;\n" if unit.size == 1 else ""
-    return f"""#ifdef __FAST_MATH__
-#error "-ffast-math may change the order of float operations, hence the codes"
-#endif
-
-#if FLT_EVAL_METHOD == 0
-typedef float stored_float;
-#else
-typedef volatile float stored_float; /* registers are wider than float: memory isn't */
-#endif
-
-{_tables(unit, n_in)}
+    return GUARD + f"""{tables(unit, n_in)}
 static int code_of(float value, long i) {{
     stored_float difference = value - {offset};
     stored_float natural = difference * {factor};
-    stored_float steps = natural * {_number(2.0 ** fmt.frac)}; /* exact */
+    stored_float steps = natural * {number(2.0 ** fmt.frac)}; /* exact */
     stored_float rest;
     int code;
-{unused}    if (!(steps > {_number(fmt.lo)})) {{
+{unused}    if (!(steps > {number(fmt.lo)})) {{
         return {fmt.lo};
     }}
-    if (steps >= {_number(fmt.hi)}) {{
+    if (steps >= {number(fmt.hi)}) {{
         return {fmt.hi};
     }}
     code = (int)steps; /* towards 0 */
@@ -157,10 +151,11 @@ static int code_of(float value, long i) {{
 """
 
 
-def _tables(unit: Affine, n_in: str) -> str:
+def tables(unit: Affine, n_in: str) -> str:
+    """``offset`` and ``factor`` of ``unit`` as constants: arrays of ``n_in``, or one number each."""
     text = ""
     for name, values in (("offset", unit.offset), ("factor", unit.factor)):
-        numbers = [_number(value) for value in values]
+        numbers = [number(value) for value in values]
         if unit.size == 1:
             text += f"static const float {name} = {numbers[0]};\n"
         else:
@@ -169,7 +164,7 @@ def _tables(unit: Affine, n_in: str) -> str:
     return text
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """``value`` as a float literal: 9 digits tell all float32 apart."""
     text = f"{float(value):.9g}"
     return text + ("f" if "." in text or "e" in text else ".0f")
@@ -185,7 +180,7 @@ def encode(net: IntNet, values: np.ndarray, workdir: Path, flags: tuple[str, ...
     with tempfile.TemporaryDirectory(dir=make_folder(workdir)) as folder:  # the loader caches libraries by path
         for name, text in board_files(net).items():
             write_text(Path(folder) / name, text)
-        library = _compiled(Path(folder) / "deepr_encode.c", flags)
+        library = compiled(Path(folder) / "deepr_encode.c", flags)
     function = library.deepr_encode
     function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p), None
     for sample, result in zip(values, codes, strict=True):
@@ -202,7 +197,8 @@ def _compiler() -> str | None:
     return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 
 
-def _compiled(source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
+def compiled(source: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """The library of ``source``. Raises ``RuntimeError`` when there is no C compiler or it refuses the file."""
     if why := missing_program({}):
         raise RuntimeError(why)
     library = source.with_suffix(".so")

@@ -15,21 +15,25 @@ import numpy as np
 from ..affine import as_float32
 from ..files import write_text
 from ..ir import IntNet
-from . import c_encoder
+from . import c_decoder, c_encoder
 from .hls4ml_compile import LIBRARY_FLAGS, compile_cpp
 
 HEADER = "firmware/deepr_encode.h"
+DECODER = "firmware/deepr_decode.h"
+"""In the project of a regression."""
 
 _CONVERSION = re.compile(r"^( *)nnet::convert_data<(float|double), (\w+), (\d+)>\((\w+), ", re.MULTILINE)
 
 
 def write_encoder(project_dir: Path, project: str, net: IntNet) -> None:
-    """Add the header to a project that hls4ml has written, and change its bridge.
+    """Add the headers to a project that hls4ml has written, and change its bridge.
 
     Raises ``RuntimeError`` for a bridge that isn't the one of the hls4ml that this is written for.
     """
     project_dir = Path(project_dir)
     write_text(project_dir / HEADER, c_encoder.cpp_header(net))
+    if net.task == "regression":
+        write_text(project_dir / DECODER, c_decoder.cpp_header(net))
     path = project_dir / f"{project}_bridge.cpp"
     include = f'#include "firmware/{project}.h"\n'
     before, found, after = path.read_text().partition(include)

@@ -5,8 +5,9 @@ import onnx
 from onnx import numpy_helper
 
 OPERATORS = frozenset({
-    "Add", "ArgMax", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "DequantizeLinear", "Gather", "MatMul",
-    "MatMulInteger", "Mul", "Pad", "Quant", "QuantizeLinear", "Relu", "Round", "ScatterND", "Shape", "Sub", "Transpose",
+    "Add", "ArgMax", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "DequantizeLinear", "Gather",
+    "Identity", "MatMul", "MatMulInteger", "Mul", "Pad", "Quant", "QuantizeLinear", "Relu", "Round", "ScatterND",
+    "Shape", "Sub", "Transpose",
 })
 """Operators of our files; a weight can't hide in any other."""
 
@@ -19,6 +20,7 @@ class _Walk:
         self.producer = {name: node for node in self.nodes for name in node.output}
         self.stored = {tensor.name: tensor for tensor in model.graph.initializer}
         self.inputs = {info.name for info in model.graph.input}
+        self.outputs = {info.name for info in model.graph.output}
 
     def initializer(self, tensor: str, through: tuple[str, ...] = ("Cast",)) -> np.ndarray:
         """The stored array behind ``tensor``, seen through the given one-input operators."""
@@ -69,15 +71,18 @@ def _check_known(walk: _Walk, node: onnx.NodeProto) -> None:
         factor = walk.stored.get(node.input[1])
         summed = any(pad.op_type == "Pad" and pad.input[0] == node.output[0] for pad in walk.nodes)
         single = factor is not None and numpy_helper.to_array(factor).size == 1
-        if not (summed or single or (factor is not None and _scales_the_input(walk, node))):
+        if not (summed or single or (factor is not None and _scales_an_end(walk, node))):
             raise ValueError(f"node {node.name!r}: scales by more than one number, so it may hide connections")
 
 
-def _scales_the_input(walk: _Walk, node: onnx.NodeProto) -> bool:
-    """Whether ``node`` works on the graph's input, or that minus a constant, and only a quantizer takes the result."""
+def _scales_an_end(walk: _Walk, node: onnx.NodeProto) -> bool:
+    """Whether ``node`` works on the graph's input, or that minus a constant, and only a quantizer takes the result; or
+    so on an output, and its result is one that nothing takes."""
     shifted = walk.made_by(node.input[0], "Sub")
     source = node.input[0] if shifted is None or shifted.input[1] not in walk.stored else shifted.input[0]
     users = [user.op_type for user in walk.nodes if node.output[0] in user.input]
+    if source in walk.outputs:
+        return node.output[0] in walk.outputs and not users
     return source in walk.inputs and set(users) <= {"Clip", "QuantizeLinear", "Quant"}
 
 

@@ -9,6 +9,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from deepr_hw import netfile
+from deepr_hw.affine import Affine
+from deepr_hw.info import describe_output
 from deepr_hw.ir import IntNet
 from deepr_hw.version import __version__
 
@@ -97,16 +99,30 @@ class Graph:
 def natural_input(graph: Graph, net: IntNet) -> str:
     """Declare the input ``values`` (batch, *in_shape) float32 in the user's unit and append what brings it to natural
     units: ``(values - offset) * factor``, both left out where they change nothing."""
-    values = graph.input("values", np.float32, net.in_shape)
-    unit = net.input_map
-    if unit.is_identity:
-        return values
-    shape = net.in_shape if unit.size > 1 else ()
-    for op, name, stored, neutral in (("Sub", "offset", unit.offset, 0), ("Mul", "factor", unit.factor, 1)):
-        if (stored != neutral).any():
-            values = graph.node(op, [values, graph.constant(f"input/{name}", stored.reshape(shape), np.float32)],
-                                f"input/{op.lower()}")
-    return values
+    return _affine(graph, net.input_map, graph.input("values", np.float32, net.in_shape), "input", net.in_shape)
+
+
+def answer(graph: Graph, net: IntNet, natural: bool) -> None:
+    """Append what is made of ``logits``: output ``class`` (batch,) int64, the largest, ties to the lowest; of a
+    regression whose logits are ``natural`` units output ``prediction`` (batch, n_out) float32 in the user's unit, as
+    ``IntNet.decode`` gives it."""
+    if net.task == "classification":
+        graph.node("ArgMax", ["logits"], "class", axis=1, keepdims=0)
+        graph.output("class", np.int64, ())
+    elif natural:
+        _affine(graph, net.output_map, "logits", "output", (net.n_out,), "prediction")
+        graph.output("prediction", np.float32, (net.n_out,))
+
+
+def _affine(graph: Graph, unit: Affine, x: str, name: str, shape: tuple[int, ...], y: str | None = None) -> str:
+    """``(x - offset) * factor``, both left out where they change nothing; the result is called ``y`` where that is
+    given."""
+    steps = [(op, key, stored) for op, key, stored, neutral in (("Sub", "offset", unit.offset, 0),
+             ("Mul", "factor", unit.factor, 1)) if (stored != neutral).any()]
+    for i, (op, key, stored) in enumerate(steps):
+        constant = graph.constant(f"{name}/{key}", stored.reshape(shape if unit.size > 1 else ()), np.float32)
+        x = graph.node(op, [x, constant], y if y and i + 1 == len(steps) else f"{name}/{op.lower()}")
+    return graph.node("Identity", [x], y) if y and not steps else x
 
 
 def describe(net: IntNet, flavour: str, licence: str | None = None) -> dict[str, str]:
@@ -127,6 +143,8 @@ def describe(net: IntNet, flavour: str, licence: str | None = None) -> dict[str,
         "logit_frac": str(net.logit_frac),
         "layers": json.dumps(layers),
         "class_labels": json.dumps(net.class_labels),
+        "task": net.task,
+        **({"output": json.dumps(describe_output(net))} if net.task == "regression" else {}),
         "licence": licence or net.provenance.get("licence", "not stated"),
         "intnet_sha256": netfile.digest(net),
         "provenance": json.dumps(dict(net.provenance), sort_keys=True),

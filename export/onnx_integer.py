@@ -32,7 +32,7 @@ from deepr_hw.fixed import Format, index_dtype
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import DYNAMIC, Graph, describe, natural_input
+from .onnx_graph import DYNAMIC, Graph, answer, describe, natural_input
 from .onnx_session import run_encoder, run_model
 from .onnx_weights import place_weights
 
@@ -52,7 +52,8 @@ def build(net: IntNet, float_input: bool = False, licence: str | None = None,
 
     Input   ``codes`` (batch, *in_shape) uint8 or int8 as ``net.x_format`` says, or, with ``float_input``, ``values``
             float32 in the user's unit, which the graph turns into ``input/codes`` (see ``IntNet.encode``)
-    Outputs ``logits`` (batch, n_out) int32 in units of 2**-logit_frac, ``class`` (batch,) int64, ties to the lowest
+    Outputs ``logits`` (batch, n_out) int32 in units of 2**-logit_frac; of a classification ``class`` (batch,) int64,
+            ties to the lowest; a regression's unit is in the metadata, ``output``
 
     matrix_positions : layers with more positions stay a list of connections at run time too
     batch            : a number, for runtimes that want every shape fixed, or a name for an open one
@@ -65,8 +66,7 @@ def build(net: IntNet, float_input: bool = False, licence: str | None = None,
         codes = add_layer(layer, graph, f"layer{i}", codes, "logits" if i == len(net.layers) - 1 else f"layer{i}/codes",
                           matrix_positions)
     graph.output("logits", np.int32, (net.n_out,))
-    graph.node("ArgMax", ["logits"], "class", axis=1, keepdims=0)
-    graph.output("class", np.int64, ())
+    answer(graph, net, natural=False)
     doc = (f"{net.n_connections} connections of {net.n_positions} positions, integers only. "
            f"logits are codes in units of 2**-{net.logit_frac}.")
     return graph.model(doc, describe(net, "integer", licence))

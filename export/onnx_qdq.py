@@ -25,7 +25,7 @@ from deepr_hw.fixed import Format
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 
 from .onnx_count import count_connections
-from .onnx_graph import DYNAMIC, Graph, describe, natural_input
+from .onnx_graph import DYNAMIC, Graph, answer, describe, natural_input
 from .onnx_session import run_encoder, run_model
 from .onnx_weights import dense_weights, place_weights
 
@@ -45,7 +45,8 @@ def build(net: IntNet, float_input: bool = True, dense: bool = False, licence: s
 
     Input   ``values`` (batch, *in_shape) float32 in the user's unit, which the graph turns into ``input/codes`` (see
             ``IntNet.encode``), or, without ``float_input``, ``codes`` uint8 / int8
-    Outputs ``logits`` (batch, n_out) float32 in natural units, ``class`` (batch,) int64, ties to the lowest
+    Outputs ``logits`` (batch, n_out) float32 in natural units; of a classification ``class`` (batch,) int64, ties to
+            the lowest; of a regression ``prediction`` (batch, n_out) float32 in the user's unit (see ``IntNet.decode``)
 
     dense : store matrices instead of connections, for tools that don't fold constants
     batch : a number, for runtimes that want every shape fixed, or a name for an open one
@@ -65,8 +66,7 @@ def build(net: IntNet, float_input: bool = True, dense: bool = False, licence: s
         y = "logits" if i == len(net.layers) - 1 else f"layer{i}/values"
         values = add_layer(layer, graph, f"layer{i}", values, y, dense)
     graph.output("logits", np.float32, (net.n_out,))
-    graph.node("ArgMax", ["logits"], "class", axis=1, keepdims=0)
-    graph.output("class", np.int64, ())
+    answer(graph, net, natural=True)
     about = describe(net, "qdq", licence)
     about["session_options"] = json.dumps(SESSION_OPTIONS)
     about["ort_config"] = json.dumps({"session_options": {"graph_optimization_level": 1}})

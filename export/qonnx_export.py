@@ -37,7 +37,8 @@ DOMAIN = "qonnx.custom_op.general"
 
 def build(net: IntNet, dense: bool = False, batch: int | str = 1, licence: str | None = None) -> onnx.ModelProto:
     """The network as a QONNX model: input ``values`` (batch, *in_shape) float32 in the user's unit, output ``logits``
-    (batch, n_out) float32 in natural units. The values of the codes are the tensor ``input/values``.
+    (batch, n_out) float32 in natural units; how they come to a regression's unit is in the metadata, ``output``. The
+    values of the codes are the tensor ``input/values``.
 
     dense : store matrices instead of connections, for tools that don't fold constants
     batch : a number, or a name for an open one (runs in onnxruntime; qonnx's own executor refuses it)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import netfile
 from ..files import replace_files
+from ..info import describe_output
 from ..ir import IntNet
 from . import c_encoder, rtl_timing
 from .rtl_geometry import STREAM_BYTES, STREAM_WIDTHS, Geometry
@@ -175,7 +176,8 @@ def manifest(image: Image, net: IntNet, stream_bytes: int = STREAM_BYTES) -> dic
         "utilization": plan.least_rows / cycles,
         "input": {"bytes": net.layers[0].n_in, "words": plan.in_words, "signed": net.x_format.signed,
                   **c_encoder.describe_input(net)},
-        "logits": {"number": net.n_out, "frac": net.logit_frac, **c_encoder.describe_answer(net)},
+        "logits": {"number": net.n_out, "frac": net.logit_frac, "task": net.task,
+                   **(describe_output(net) if net.task == "regression" else {})},
         "layers": [{"first_row": part.first_row, "last_row": part.last_row, "connections": layer.n_connections,
                     "outputs": layer.n_out} for part, layer in zip(plan.layers, net.layers, strict=True)],
         "class_labels": list(net.class_labels),

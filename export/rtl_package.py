@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import reference
+from ..info import ANSWER
 from ..ir import IntNet
-from . import c_encoder
+from . import c_decoder, c_encoder
 from .rtl_driver import register_writes
 from .rtl_geometry import STREAM_BYTES
 from .rtl_image import Image
@@ -71,6 +72,7 @@ def package_texts(net: IntNet, image: Image, stream_bytes: int = STREAM_BYTES) -
         "package_ip.tcl": _TCL,
         "README.md": _readme(net, image.geometry.lanes),
         **c_encoder.board_files(net),
+        **c_decoder.board_files(net),
     }
 
 
@@ -115,8 +117,15 @@ def _answer(net: IntNet) -> str:
     labels = f" ({', '.join(net.class_labels)})" if net.class_labels else ""
     if net.task == "classification":
         return f"TUSER is the index of the largest one, the class{labels}."
-    return (f"A regression{labels}: value = {c_encoder.ANSWER}, with the numbers under `logits` in `manifest.json`; "
-            "TUSER says nothing.")
+    return f"""A regression{labels}; TUSER says nothing. In the unit of the training data
+
+    value = {ANSWER}
+
+with the numbers under `logits` in `manifest.json`; on the host (C99):
+
+    #include "deepr_decode.h"
+    float values[DEEPR_N_OUT];
+    deepr_decode(logits, values);          /* int32_t logits[DEEPR_N_OUT], in the order of m_axis */"""
 
 
 def _assign(parameters: dict[str, int]) -> str:

@@ -44,6 +44,12 @@ def print_info(facts: dict[str, Any]) -> None:
     CONSOLE.print(table)
     CONSOLE.print(f"K = {facts['n_connections']:,} of a budget of {facts['budget']['total']:,} "
                    f"({facts['budget']['kind']}), {facts['n_nonzero']:,} non-zero")
+    if output := facts.get("output"):
+        names = facts["class_labels"] or [f"output {i}" for i in range(facts["logits"]["n"])]
+        names = names if len(output["offset"]) == len(names) else ["every output"]
+        CONSOLE.print(f"regression: value = {output['value']}; frac = {output['frac']}", markup=False)
+        for name, offset, factor in zip(names, output["offset"], output["factor"], strict=True):
+            CONSOLE.print(f"  {name}: offset = {offset:.9g}, factor = {factor:.9g}", markup=False)
     if log := facts["budget"].get("log"):
         CONSOLE.print(f"budget log: {sum(log['active_min']):,}..{sum(log['active_max']):,} connections after each of "
                       f"{log['steps']:,} steps, in {len(log['active_min'])} groups of {min(log['active_min']):,}.."
