@@ -282,4 +282,7 @@ def _add_import(commands: _Commands) -> None:
                         "data, e.g. 0.00392157 for bytes scaled to 0..1 (default: that for bytes, else 1)")
     parser.add_argument("--layout", choices=("in-out", "out-in"), help="of the matrices in .npz or .safetensors: "
                         "(n_in, n_out) or (n_out, n_in) (default: what names and shapes tell)")
+    parser.add_argument("--task", choices=("classification", "regression"), help="whether the largest output is the "
+                        "class, or the outputs are the answer (default: that of the data; without data a regression "
+                        "where there is one output)")
     _add_json(parser)

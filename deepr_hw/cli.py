@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command in ``argv`` (default: the process's) and return its exit code."""
     args = make_parser().parse_args(argv)
     try:
-        return _run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return _run(args)
     except KeyboardInterrupt:
         how = f"; training goes on {_GO_ON[args.command]}" if args.command in _GO_ON else ""
         print(f"\ndeepr-hw: interrupted{how}", file=sys.stderr)
@@ -67,6 +70,11 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     from .files import write_text
 
     write_text(path, text)
+
+
+def _warn(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning in one line, without the place in the sources."""
+    print(f"deepr-hw: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _one_line(command: str, error: Exception) -> str:

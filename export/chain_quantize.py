@@ -17,17 +17,23 @@ from deepr_hw.ir import Budget, IntNet, SparseLinear
 
 from .dense_chain import Chain, Dense, Imported, Quantizer
 
+_ALIKE = 4
+"""Features whose ranges are at least this part of that of all together share a step: it costs them 2 of 8 bits."""
+
 
 def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float | None = None,
-              provenance: dict[str, str] | None = None, class_labels: tuple[str, ...] = ()) -> Imported:
+              provenance: dict[str, str] | None = None, class_labels: tuple[str, ...] = (),
+              task: str | None = None) -> Imported:
     """The chain as an ``IntNet``.
 
     calibration : (n, ...) input values; needed where activations are not quantized, and then also decides how far a
-                  step between layers moves
+                  step between layers moves. Of (n, features) whose ranges differ, each feature gets a unit of its
+                  own; with more axes, as images have, all share one
     x_unit      : value per uint8 input code, e.g. 1 / 255 for pixels; replaces the original's input quantizer
+    task        : None: ``regression`` where there is one output and nothing behind it, else ``classification``
 
     Raises ``ValueError`` naming the layer that needs a calibration set, more than 8 bits or more than 32-bit sums, or
-    that holds what is no number; or for a calibration set of another size.
+    that holds what is no number; or for a calibration set of another size or a task that the output contradicts.
     """
     for layer in chain.layers:
         if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
@@ -36,8 +42,12 @@ def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float
     if calibration is not None and int(np.prod(np.shape(calibration)[1:])) != n_in:
         raise ValueError(f"{chain.layers[0].name}: takes {n_in} features, the data has "
                          f"{int(np.prod(np.shape(calibration)[1:]))}")
-    chain = chain if x_unit is None else chain.without_input_scale()
     notes: list[str] = []
+    if x_unit is not None:
+        chain = chain.without_input_scale()
+    elif calibration is not None and np.ndim(calibration) == 2 and chain.quantizer is None \
+            and chain.layers[0].codes is None:
+        chain = _with_own_steps(chain, calibration, notes)
     seen = None if calibration is None else chain.evaluate(calibration)
     entry = _entry(chain, seen, x_unit, notes)
     bits, signed, zero = _format_for(entry, "input", notes)
@@ -70,8 +80,36 @@ def to_intnet(chain: Chain, calibration: np.ndarray | None = None, x_unit: float
     about = {**(provenance or {}), "input_unit": repr(entry.step), "input_zero": str(x_zero),
              "logit_unit": repr(acc_unit), "import_notes": "; ".join(notes)}
     budget = Budget("per_layer", tuple(layer.n_connections for layer in layers))
-    net = IntNet(tuple(layers), budget, class_labels, about, _input_map(chain, entry.step, x_zero, layers[0].x_format))
+    net = IntNet(tuple(layers), budget, class_labels, about, _input_map(chain, entry.step, x_zero, layers[0].x_format),
+                 _task(chain, task))
+    if net.task == "regression":
+        factor = np.array([acc_unit * 2.0**net.logit_frac])
+        net = replace(net, output_map=Affine(np.zeros(1, np.float32), factor.astype(np.float32)))
     return Imported(net, acc_unit, tuple(notes))
+
+
+def _with_own_steps(chain: Chain, calibration: np.ndarray, notes: list[str]) -> Chain:
+    """``chain`` with an input quantizer whose 256 codes span what each feature takes; one that never changes gets the
+    step of all. The steps go into the weights. Where one step serves all features well, the chain as it is."""
+    x = np.clip(np.asarray(calibration, np.float64) * chain.scale + chain.offset, chain.low, chain.high)
+    low, span = x.min(axis=0), np.ptp(x, axis=0)
+    if (_ALIKE * span[span > 0] >= np.ptp(x)).all():
+        return chain
+    step = np.where(span > 0, span, max(float(np.ptp(x)), 1e-30)) / 255
+    notes.append(f"input: quantized feature by feature with steps {step.min():g}..{step.max():g}")
+    first = chain.layers[0]
+    first = replace(first, weight=first.weight * step[:, None], bias=first.bias + low @ first.weight)
+    return replace(chain, layers=(first, *chain.layers[1:]), quantizer=Quantizer(1.0, 0, 255), low=-np.inf, high=np.inf,
+                   scale=np.asarray(chain.scale) / step, offset=(np.asarray(chain.offset) - low) / step)
+
+
+def _task(chain: Chain, wanted: str | None) -> str:
+    n_out = chain.layers[-1].weight.shape[1]
+    if wanted == "regression" and chain.ending:
+        raise ValueError(f"ends in {chain.ending}, so it is no regression")
+    if wanted == "classification" and n_out == 1:
+        raise ValueError("gives one number per sample, so it is no classification; say --task regression")
+    return wanted or ("regression" if n_out == 1 and not chain.ending else "classification")
 
 
 def _input_map(chain: Chain, x_unit: float, x_zero: int, x_format: Format) -> Affine:

@@ -33,7 +33,7 @@ from .qonnx_export import DOMAIN, quant_function
 
 
 def import_model(path: Path, calibration: np.ndarray | None = None, x_unit: float | None = None,
-                 layout: str | None = None) -> Imported:
+                 layout: str | None = None, task: str | None = None) -> Imported:
     """The network in ``path``: an ``.onnx`` file, or arrays in ``.npz`` or ``.safetensors`` (see ``array_chain``), such
     as PyTorch's state dict or ``np.savez(path, *keras_model.get_weights())``.
 
@@ -41,6 +41,7 @@ def import_model(path: Path, calibration: np.ndarray | None = None, x_unit: floa
     x_unit      : original input value per uint8 code (1 / 255 for pixels scaled to 0..1), so that the codes of a data
                   set go in as they are; default: the original's input quantizer, else the calibration set's range
     layout      : of arrays, ``in-out`` for matrices (n_in, n_out) or ``out-in``; default: what names and shapes tell
+    task        : ``classification`` or ``regression``; default: a regression where there is one linear output
 
     Raises ``ValueError`` naming file and node for what can't be imported, ``OSError`` for what can't be read.
     """
@@ -52,11 +53,11 @@ def import_model(path: Path, calibration: np.ndarray | None = None, x_unit: floa
     try:
         if _is_arrays(path):
             n_in = None if calibration is None else int(np.prod(np.shape(calibration)[1:]))
-            return to_intnet(read_arrays(path, n_in, layout), calibration, x_unit, about)
+            return to_intnet(read_arrays(path, n_in, layout), calibration, x_unit, about, task=task)
         model = _load(path)
         head = find_head(model)
         chain = read_chain(model, head)
-        return to_intnet(chain, calibration, x_unit, about, _class_labels(model) or head.labels)
+        return to_intnet(chain, calibration, x_unit, about, _class_labels(model) or head.labels, task)
     except MemoryError:
         raise ValueError(f"{path}: its arrays don't fit into memory") from None
     except ValueError as error:

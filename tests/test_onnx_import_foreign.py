@@ -54,6 +54,34 @@ def test_a_regressor_of_scikit_learn():
     theirs = first_output(path)
     assert theirs.shape == ours.shape == (360, 1)
     assert np.sqrt(np.square(ours - theirs).mean()) < 0.03 * np.sqrt(np.square(theirs).mean())
+    assert imported.net.task == "regression"
+    np.testing.assert_allclose(imported.net.decode(reference.logits(imported.net, imported.codes(X_TEST))), ours,
+                               rtol=1e-6)
+
+
+def test_a_regression_on_the_command_line(tmp_path, capsys):
+    """Least squares on the diabetes data: R2 of the import is that of the solution."""
+    dataset, out = data.load("diabetes", "regression"), tmp_path / "net.safetensors"
+    x = np.c_[dataset.x_train, np.ones(len(dataset.x_train))]
+    solution = np.linalg.lstsq(x, dataset.y_train, rcond=None)[0]
+    np.savez(tmp_path / "linear.npz", solution[:-1], solution[-1])
+    argv = ["import", str(tmp_path / "linear.npz"), "--out", str(out), "--data", "diabetes"]
+    assert cli.main([*argv, "--json", str(tmp_path / "i.json")]) == 0
+    found = json.loads((tmp_path / "i.json").read_text())
+    error = np.square(dataset.y_test - dataset.x_test @ solution[:-1] - solution[-1]).mean()
+    assert found["test_r2"] == pytest.approx(1 - error / dataset.y_test.var(), abs=0.01)
+    assert found["test_rmse"] == pytest.approx(np.sqrt(error), rel=0.01)
+    assert netfile.load(out).task == "regression"
+    assert "R2" in capsys.readouterr().out
+    np.savez(tmp_path / "data.npz", x_train=dataset.x_train, x_test=dataset.x_test,
+             **{f"y_{part}": (getattr(dataset, f"y_{part}")[:, 0] > 150).astype(int) for part in ("train", "test")})
+    assert cli.main([*argv[:-1], str(tmp_path / "data.npz")]) == 2
+    assert "gives one number per sample, so it is no classification; say --task regression" in capsys.readouterr().err
+
+
+def test_a_softmax_is_no_regression():
+    with pytest.raises(ValueError, match="ends in Softmax and ArgMax, so it is no regression"):
+        import_model(MODELS / "sklearn_digits.onnx", X_TRAIN, task="regression")
 
 
 @pytest.mark.parametrize("ending", ["Softmax", "LogSoftmax", "Sigmoid", "ArgMax"])

@@ -14,6 +14,7 @@ from ..console import CONSOLE
 from ..files import check_folder, check_writable
 from ..info import describe
 from ..ir import IntNet
+from ..tasks import BUILT_IN, as_text, measure
 from ..verify import Samples
 from . import Outcome
 
@@ -130,28 +131,33 @@ def import_(args: Namespace) -> Outcome:
 
     check_writable(args.out)
     onnx_import.check_unit(args.unit)
-    dataset = data.load(args.data) if args.data else None
+    task = args.task or (BUILT_IN.get(args.data, "classification") if args.data else None)
+    dataset = data.load(args.data, task) if args.data and task else None
     unit: float | None = args.unit
     calibration, values = None, np.zeros(0)
     if dataset is not None:
         unit = unit or (1 / 255 if dataset.x_train.dtype == np.uint8 else None)
-        calibration = dataset.x_train[:_CALIBRATION] * (unit or 1.0)
+        calibration = dataset.x_train[:_CALIBRATION].reshape(-1, *dataset.sample_shape) * (unit or 1.0)
         values = dataset.x_test * (unit or 1.0)
-    imported = onnx_import.import_model(args.model, calibration, unit, args.layout)
+    imported = onnx_import.import_model(args.model, calibration, unit, args.layout, task)
     net = imported.net if unit is None else replace(imported.net, input_map=_per_value(imported.net.input_map, unit))
     result: dict[str, Any] = {"n_connections": imported.net.n_connections, "notes": list(imported.notes)}
     if dataset is not None:
         agreement = onnx_import.agreement(args.model, imported, values, args.layout)
-        accuracy = float(np.mean(reference.predict(net, net.encode(dataset.x_test)) == dataset.y_test))
-        result |= {"agreement": vars(agreement), "test_accuracy": accuracy}
+        outputs = np.ldexp(reference.logits(net, net.encode(dataset.x_test)).astype(np.float64), -net.logit_frac)
+        if net.task == "regression" and dataset.y_test.shape != outputs.shape:
+            raise ValueError(f"data {args.data}: has {dataset.y_test.shape[1]} targets, the network gives {net.n_out}")
+        scores = measure(net.task, outputs, dataset.y_test, net.output_map)
+        result |= {"agreement": vars(agreement)} | {f"test_{name}": score for name, score in scores.items()}
     netfile.save(net, args.out)
     print_info(describe(net, args.out))
     for note in imported.notes:
         CONSOLE.print(f"note: {note}", markup=False)
     if dataset is not None:
-        CONSOLE.print(f"agreement with the original on {agreement.samples:,} test samples: same class "
-                      f"{agreement.same_class:,}, equal logits {agreement.equal_logits:,} of {agreement.logits:,}, "
-                      f"error {100 * agreement.rms_error:.2f} % (root mean square); accuracy {100 * accuracy:.2f} %")
+        same = f"same class {agreement.same_class:,}, " if net.task == "classification" else ""
+        CONSOLE.print(f"agreement with the original on {agreement.samples:,} test samples: {same}equal logits "
+                      f"{agreement.equal_logits:,} of {agreement.logits:,}, error {100 * agreement.rms_error:.2f} % "
+                      f"(root mean square); {as_text(scores)}")
     return result, True
 
 
