@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from deepr_hw import data, netfile, reference
+from deepr_hw.checkpoint import load_checkpoint
 from deepr_hw.config import load_config
 from deepr_hw.freeze import freeze
 from deepr_hw.info import describe
+from deepr_hw.quantize import weight_format
 from deepr_hw.train import run_epoch, start, train
 
 QUICK = ["training.epochs=4", "quantization.warmup_epochs=1", "quantization.calibrate_epochs=2"]
@@ -102,3 +104,24 @@ def test_every_logit_of_mnist_equals_the_reference(tmp_path):
     logits = state.model.logits(mnist.x_test)
     assert logits.shape == (10_000, 10)
     np.testing.assert_array_equal(logits, reference.logits(freeze(state.model), mnist.x_test))
+
+
+@pytest.mark.parametrize("last", [0, 1, 3])
+def test_scales_are_found_anew_up_to_calibrate_epochs_and_then_stay(tmp_path, digits, last):
+    """Weight formats of every epoch, beside those that follow from the weights that it began with."""
+    used, fresh = [], []
+
+    def look(metrics, n_epochs):
+        read = load_checkpoint(tmp_path / "checkpoint.safetensors")
+        layers = np.split(read.tensors["weight"], read.tensors["indptr"][[64, 128]])  # from 64 inputs, 64 neurons
+        used.append(read.formats["w_formats"])
+        fresh.append([weight_format(weight, 8) for weight in layers])
+
+    train(load_config("digits", ["training.epochs=7", "training.learning_rate=1.0", "training.decay=1.0",
+                                 "quantization.warmup_epochs=1", f"quantization.calibrate_epochs={last}",
+                                 "quantization.calibrate_every=0"]), digits, tmp_path, progress=look)
+    last = max(last, 1)  # the first quantized epoch needs scales
+    assert used[0] == [None] * 3
+    assert used[1 : last + 1] == fresh[:last]
+    assert used[last + 1 :] == [fresh[last - 1]] * (6 - last)
+    assert fresh[last:] != [fresh[last - 1]] * (7 - last), "new scales would have shown"
