@@ -26,7 +26,7 @@ from .files import make_folder, write_bytes, write_text
 from .model import check_size
 from .share import share_out
 from .tasks import DECIDES
-from .train import train
+from .train import split, train
 
 BACKENDS = ("loky", "threading", "dask", "ray")
 _COLUMNS = ("method", "n_connections", "connectivity", "seed", "", "loss", "n_held", "n_nonzero", "rewired", "epochs",
@@ -58,6 +58,7 @@ def make_grid(config: Config, dataset: Dataset, methods: Sequence[str], budgets:
     """
     sizes = (dataset.n_in, *config.network.hidden, dataset.n_out)
     check_size(config, sizes)
+    split(config, dataset)
     n_positions = sum(positions_per_layer(sizes))
     wanted = [scale_budget(config.budget, count_of(text, n_positions), sizes) for text in budgets] or [config.budget]
     cells = {}

@@ -227,7 +227,10 @@ def load_idx_folder(folder: Path, name: str, task: str = "classification") -> Da
         if path is None:
             raise FileNotFoundError(2, f"no IDX file {role}* in this folder", str(folder))
         arrays[key] = read_idx(path)
-    return make_dataset(name, **arrays, task=task)
+    try:
+        return make_dataset(name, **arrays, task=task)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -243,7 +246,8 @@ def read_idx(path: Path) -> np.ndarray:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             head = file.read(4)
             sizes = file.read(4 * head[3]) if len(head) == 4 else b""
-            if head[:3] != b"\0\0\x08" or len(sizes) != 4 * head[3] or not 1 <= head[3] <= _MOST_DIMENSIONS:
+            if (len(head) < 4 or head[:3] != b"\0\0\x08" or len(sizes) != 4 * head[3]
+                    or not 1 <= head[3] <= _MOST_DIMENSIONS):
                 raise ValueError(f"{path}: not an IDX file of unsigned bytes (starts with {head.hex(' ')})")
             shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
             n = math.prod(shape)

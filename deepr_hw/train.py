@@ -81,7 +81,7 @@ def train_in(folder: Path, config: Config, values: Dataset, resume: bool = False
              progress: Progress | None = None) -> TrainResult:
     """``train`` in a folder that the caller has claimed; what another network left in it goes."""
     identity = identify(config, values)
-    dataset = encoded(values, config.data.scale, _split(config, values)[0].stop)
+    dataset = encoded(values, config.data.scale, split(config, values)[0].stop)
     state = start(config, dataset)
     checkpoint, metrics = folder / runfolder.CHECKPOINT, folder / runfolder.METRICS
     if resume and checkpoint.exists():
@@ -126,7 +126,7 @@ def start(config: Config, dataset: CodedDataset) -> TrainState:
     """State before the first epoch. Raises ``ValueError`` for a task, budget or split that does not fit the data."""
     if dataset.task != config.data.task:
         raise ValueError(f"data.task = {config.data.task!r}: data {dataset.name} is a {dataset.task}")
-    fit, _ = _split(config, dataset)
+    fit, _ = split(config, dataset)
     rng = np.random.default_rng(config.training.seed)
     model, budget = _untrained(config, dataset.n_in, dataset.n_out, dataset.x_format, rng)
     course = make_course(config.training, model.connections.weight, fit.stop)
@@ -156,7 +156,8 @@ def frozen_again(checkpoint: Checkpoint, net: IntNet) -> IntNet:
     return replace(net, layers=again.layers, budget=again.budget)
 
 
-def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
+def split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
+    """Training samples to fit and to hold out. Raises ``ValueError`` when none would be left to fit."""
     n, n_val = len(dataset.x_train), config.data.validation
     if n_val >= n:
         raise ValueError(f"data.validation = {n_val}: leaves nothing of the {n} training samples of {dataset.name}")
@@ -166,7 +167,7 @@ def _split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
 def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: int) -> EpochMetrics:
     """Train epoch number ``epoch`` and measure it. Raises ``ValueError`` when the loss stops being finite."""
     started = time.perf_counter()
-    fit, held_out = _split(config, dataset)
+    fit, held_out = split(config, dataset)
     config = settled(config, state.course)
     t, q, model = config.training, config.quantization, state.model
     x, goal = dataset.x_train[fit], dataset.goal[fit]
