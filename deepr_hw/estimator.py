@@ -1,8 +1,10 @@
 """``DeepRClassifier``: DEEP R behind scikit-learn's interface, predicting with the frozen integer network."""
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +24,7 @@ from .freeze import freeze
 from .ir import IntNet
 from .scaling import fit_input
 from .share import share_per_layer
-from .train import TrainState, run_epoch, start
+from .train import TrainState, advance, start
 
 
 class DeepRClassifier(ClassifierMixin, BaseEstimator):
@@ -173,10 +175,16 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
                              f"{self.classes_}")
         order = self._state.rng.permutation(len(x))  # scales are found on the first samples: let them be random ones
         dataset = self._dataset(x[order], np.searchsorted(self.classes_, y[order]))
-        for epoch in range(first_epoch, config.training.epochs):
-            metrics = run_epoch(config, dataset, self._state, epoch)
+        epoch, begun, said = first_epoch, copy.deepcopy(self._state), len(self._state.remarks)
+        while epoch < config.training.epochs:
+            before = copy.deepcopy(self._state)
+            back = partial(_copy_of, begun, before)
+            metrics = advance(config, dataset, self._state, epoch, back, first_epoch)
             self._state.history.append(metrics)
-            self.loss_curve_.append(metrics.loss)
+            epoch = metrics.epoch + 1
+        for remark in self._state.remarks[said:]:
+            warnings.warn(remark, RuntimeWarning, stacklevel=3)
+        self.loss_curve_ = [metrics.loss for metrics in self._state.history]
         self.n_iter_ = len(self.loss_curve_)
         self.n_connections_ = self._state.model.connections.n_connections
         provenance = {"method": self.method, "seed": str(self._seed)}
@@ -224,6 +232,11 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         if self.budget == "global":
             return BudgetConfig(total=total)
         return BudgetConfig(per_layer=share_per_layer(total, self._sizes()))
+
+
+def _copy_of(begun: TrainState, before: TrainState, whole: bool) -> TrainState:
+    """A state to go back to: that before the whole fit, or before the last epoch."""
+    return copy.deepcopy(begun if whole else before)
 
 
 def _plain(value: Any) -> Any:

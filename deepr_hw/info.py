@@ -25,6 +25,7 @@ def describe(net: IntNet, path: Path | None = None) -> dict[str, Any]:
         "n_connections": net.n_connections,
         "n_nonzero": net.n_nonzero,
         "n_positions": net.n_positions,
+        "usable_share": usable_share(net),
         "connectivity": net.n_connections / net.n_positions,
         "connectivity_formula": "n_connections / n_positions = "
                                 f"{net.n_connections} / ({' + '.join(_size(layer) for layer in net.layers)})",
@@ -44,6 +45,23 @@ def describe(net: IntNet, path: Path | None = None) -> dict[str, Any]:
         facts["bytes_per_connection"] = facts["file_bytes"] / max(1, net.n_connections)
         facts["budget"]["log"] = budget_log(net, path.parent / "budget.json")
     return facts
+
+
+def usable_share(net: IntNet) -> float:
+    """Share of the connections that lie on a complete path from an input to a logit. A code of 0 counts as a
+    connection; those on no path do nothing, whatever comes in."""
+    reached, before = np.ones(net.layers[0].n_in, bool), []
+    for layer in net.layers:
+        before.append(reached)
+        reached = np.zeros(layer.n_out, bool)
+        reached[layer.out_idx[before[-1][layer.in_idx]]] = True
+    leads, usable = np.ones(net.layers[-1].n_out, bool), 0
+    for layer, reached in zip(reversed(net.layers), reversed(before), strict=True):
+        onwards = leads[layer.out_idx]
+        usable += int(np.count_nonzero(reached[layer.in_idx] & onwards))
+        leads = np.zeros(layer.n_in, bool)
+        leads[layer.in_idx[onwards]] = True
+    return usable / max(1, net.n_connections)
 
 
 def budget_log(net: IntNet, path: Path) -> dict[str, Any] | None:

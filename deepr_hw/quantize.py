@@ -11,16 +11,20 @@ from .fixed import MAX_FRAC, Format, quantize
 MAX_WEIGHT_FRAC = 16
 
 
+class DivergenceError(ValueError):
+    """Training left every bound; the text says how that was seen."""
+
+
 def best_format(values: np.ndarray, bits: int, signed: bool, max_frac: int = MAX_FRAC) -> Format:
     """Format of ``bits`` whose rounding and saturation distort ``values`` least (mean squared error).
 
     Candidates go from the scale at which the largest value just fits to four bits finer. All zero: a step of
-    ``2**-bits``. Raises ``ValueError`` when one is not finite.
+    ``2**-bits``. Raises ``DivergenceError`` when one is not finite.
     """
     max_frac = min(max_frac, MAX_FRAC)
     peak = float(np.max(np.abs(values), initial=0.0))
     if not np.isfinite(peak):
-        raise ValueError("training diverged: weights or activations are not finite; lower training.learning_rate")
+        raise DivergenceError("weights or activations are not finite")
     if peak == 0:
         return Format(bits, signed, min(bits, max_frac))
     hi = Format(bits, signed, 0).hi

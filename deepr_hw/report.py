@@ -15,7 +15,7 @@ from .extras import missing
 from .files import write_bytes, write_text
 from .info import describe
 from .ir import IntNet
-from .tasks import DECIDES, title, value_text
+from .tasks import DECIDES, balanced, title, value_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1000px; margin: 2em auto; padding: 0 1em }
@@ -126,8 +126,13 @@ def _page(name: str, facts: dict[str, Any], epochs: list[dict[str, Any]], verifi
         "<h2>Layers</h2>", _layer_table(facts),
         f"<p>Connectivity = <code>{html.escape(facts['connectivity_formula'])}</code>; "
         f"file {facts['file_bytes']:,} bytes, {facts['bytes_per_connection']:.2f} per connection; "
-        f"widest accumulator {facts['acc_bits']} bits.</p>",
+        f"widest accumulator {facts['acc_bits']} bits; {100 * facts['usable_share']:.1f} % of the connections lie on a "
+        "complete path.</p>",
     ]
+    if last.get("remarks"):
+        parts.insert(2, "".join(f"<p class=bad>{html.escape(remark)}</p>" for remark in last["remarks"]))
+    if last.get("recalls"):
+        parts += ["<h2>Recall on test samples</h2>", _recall_table(facts["class_labels"], last["recalls"])]
     if verified:
         parts += ["<h2>The same bits everywhere</h2>", _verify_table(verified)]
     if config:
@@ -140,6 +145,12 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _recall_table(names: list[str], recalls: list[float | None]) -> str:
+    rows = [[html.escape(name), "" if value is None else f"{100 * value:.2f} %"]
+            for name, value in zip(names or map(str, range(len(recalls))), recalls, strict=True)]
+    return _table(["class", "recall"], [*rows, ["mean: balanced accuracy", f"{100 * balanced(tuple(recalls)):.2f} %"]])
 
 
 def _layer_table(facts: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from .budget import explain
 from .config import Config
 from .partition import Partition
-from .tasks import Scores, as_text
+from .tasks import Recalls, Scores, as_text
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class EpochMetrics:
                      test data
     active_min/max : connections after every update and refill of the epoch
     n_nonzero      : active connections whose code is not 0; null while training in float
+
+    In the line of a finished run's last epoch:
+    recalls : of a classifier per class the share of its test samples that is right, null for a class without any
+    remarks : what was said about data, course and result
     """
 
     epoch: int
@@ -35,6 +39,8 @@ class EpochMetrics:
     rewired: int
     n_nonzero: int | None
     seconds: float
+    recalls: Recalls | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -90,16 +96,22 @@ class Bar:
                                  TextColumn("{task.description}"), console=CONSOLE)
             self._task = self._bar.add_task("", total=config.training.epochs)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> "Bar":
         if self._progress is None:
             self._bar.start()
-        return self._show
+        return self
+
+    def remark(self, text: str) -> None:
+        """Say ``text`` in a line, above the bar."""
+        if self._progress is None:
+            self._bar.console.print(f"warning: {text}", markup=False)
 
     def __exit__(self, *error: object) -> None:
         if self._progress is None:
             self._bar.stop()
 
-    def _show(self, m: EpochMetrics, n_epochs: int) -> None:
+    def show(self, m: EpochMetrics, n_epochs: int) -> None:
+        """Show an epoch."""
         if self._progress is not None:
             self._progress(m, n_epochs)
             return

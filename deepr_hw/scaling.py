@@ -95,8 +95,8 @@ def _holding(dtype: np.dtype, low: float, high: float) -> Format:
     """The 8-bit format whose codes just hold ``low``..``high``; bytes and reals in 0..1 as ``PIXEL``."""
     if dtype == np.uint8 or (low >= 0 and high <= 1):
         return PIXEL
-    signed = low < 0
+    signed = bool(low < 0)
     mantissa, exponent = np.frexp(max(-low, 0.0))  # the lowest code is a power of two, the highest one below
     exponents = [int(np.frexp(high)[1])] if high > 0 else []
     exponents += [int(exponent) - int(mantissa == 0.5)] if signed else []
-    return Format(8, bool(signed), max(-31, min(31, 8 - signed - max(exponents))))
+    return Format(8, signed, max(-31, min(31, 8 - signed - max(exponents))))

@@ -8,6 +8,9 @@ from .affine import IDENTITY, Affine
 Scores = dict[str, float]
 """Values by name, the one that decides first: ``accuracy``, a share of 1; or ``r2`` and ``rmse``."""
 
+Recalls = tuple[float | None, ...]
+"""Per class the share of its samples that is right; None without samples."""
+
 TASKS = ("classification", "regression")
 
 BUILT_IN = {"mnist": "classification", "digits": "classification", "diabetes": "regression"}
@@ -30,6 +33,19 @@ def measure(task: str, outputs: np.ndarray, y: np.ndarray, output_map: Affine = 
     spread = y.var(axis=0)
     share = np.divide(error, spread, out=(error > 0).astype(np.float64), where=spread > 0)
     return {"r2": float(np.mean(1 - share)), "rmse": float(np.mean(np.sqrt(error)))}
+
+
+def recall(outputs: np.ndarray, y: np.ndarray) -> Recalls:
+    """Recalls of a classifier's ``outputs`` (n, n_classes) for labels ``y`` (n,)."""
+    right = np.bincount(y[np.argmax(outputs, axis=1) == y], minlength=outputs.shape[1])
+    counts = np.bincount(y, minlength=outputs.shape[1])
+    return tuple(hits / n if n else None for hits, n in zip(right.tolist(), counts.tolist(), strict=True))
+
+
+def balanced(recalls: Recalls) -> float:
+    """Balanced accuracy: the mean recall of the classes that have samples."""
+    known = [value for value in recalls if value is not None]
+    return float(np.mean(known))
 
 
 def decisive(scores: Scores) -> float:
@@ -60,4 +76,4 @@ def cost_of_guessing(task: str, n_out: int) -> float:
     return float(np.log(max(2, n_out))) if task == "classification" else n_out / 2
 
 
-_TITLES = {"r2": "R2", "rmse": "RMSE"}
+_TITLES = {"r2": "R2", "rmse": "RMSE", "balanced_accuracy": "balanced accuracy"}

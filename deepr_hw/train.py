@@ -2,7 +2,8 @@
 
 import time
 import tomllib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,18 @@ from .methods import dense_partition, prune, start_soft
 from .model import Model, calibrate, check_size, make_model
 from .noise import seed_state
 from .partition import Partition
+from .quantize import DivergenceError
+from .remarks import LARGE_RMS, of_data, of_result, root_mean_square
 from .runfolder import Identity, check_same, identify
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .steps import Course, deformed, learning_rates, make_course, make_prior, settled, steps_and_rewirings
-from .tasks import DECIDES, Scores, cost_of_guessing, decisive, measure
+from .tasks import DECIDES, Recalls, Scores, cost_of_guessing, decisive, measure, recall
 
-_EXPLODED = 100
+_EXPLODED = 20
 """Mean loss of an epoch that counts as divergence, in units of what guessing costs."""
+
+_TRIES = 5
+"""How often the learning rate is halved before a run that diverges is given up."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,9 @@ class TrainResult:
 class TrainState:
     """Everything that a step changes; a checkpoint holds it, except what follows from configuration and data.
 
-    course : first thetas and sum of the learning rates
-    images : the deformed training images in use and the number of their set
+    course    : batch size, first thetas and sum of the learning rates
+    slowdowns : how often the learning rate was halved because an epoch diverged; remarks tell of each
+    images    : the deformed training images in use and the number of their set
     """
 
     model: Model
@@ -55,6 +62,8 @@ class TrainState:
     log: BudgetLog
     budget: Partition
     course: Course
+    slowdowns: int = 0
+    remarks: list[str] = field(default_factory=list)
     images: tuple[int, np.ndarray] | None = None
 
 
@@ -82,32 +91,50 @@ def train_in(folder: Path, config: Config, values: Dataset, resume: bool = False
     """``train`` in a folder that the caller has claimed; what another network left in it goes."""
     identity = identify(config, values)
     dataset = encoded(values, config.data.scale, split(config, values)[0].stop)
-    state = start(config, dataset)
+    remarks = of_data(values.x_train, dataset, split(config, values)[0].stop, config.data.scale)
     checkpoint, metrics = folder / runfolder.CHECKPOINT, folder / runfolder.METRICS
-    if resume and checkpoint.exists():
-        _restore(state, checkpoint, identity, config)
+
+    def begin(goes_on: bool) -> TrainState:
+        state = start(config, dataset)
+        if goes_on and checkpoint.exists():
+            _restore(state, checkpoint, identity, config)
+        return state
+
+    state = begin(resume)
     if not (len(state.history) == config.training.epochs or exhausted(state.history, config.training.patience)):
         runfolder.clear(folder, runfolder.MADE_OF_NET)
         runfolder.clear(folder, set(runfolder.TRAINED) - ({runfolder.CHECKPOINT} if state.history else set()))
     write_text(folder / runfolder.CONFIG, identity.config)
     write_text(metrics, "".join(as_line(m, identity.run) for m in state.history))
-    with Bar(config, progress) as report:
-        for epoch in range(len(state.history), config.training.epochs):
-            if exhausted(state.history, config.training.patience):
-                break
-            state.history.append(run_epoch(config, dataset, state, epoch))
+    with Bar(config, progress) as bar:
+        for remark in remarks:
+            bar.remark(remark)
+        while len(state.history) < config.training.epochs and not exhausted(state.history, config.training.patience):
+            n_done, said = len(state.history), len(state.remarks)
+            done = advance(config, dataset, state, n_done, lambda whole: begin(not whole and bool(state.history)))
+            if done.epoch < n_done:
+                write_text(metrics, "")
+            state.history.append(done)
+            for remark in state.remarks[said:]:
+                bar.remark(remark)
             extra = {"stream": state.stream, "extremes": state.log.extremes, "steps": state.log.steps}
             save_checkpoint(checkpoint, state.model, extra, _about(identity, state))
             with open(metrics, "a", encoding="utf-8") as log:
                 log.write(as_line(state.history[-1], identity.run))
-            report(state.history[-1], config.training.epochs)
-    net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state), dataset.input_map,
-                 dataset.task, dataset.output_map)
+            bar.show(state.history[-1], config.training.epochs)
+        net = freeze(state.model, dataset.class_labels, _provenance(config, identity, state), dataset.input_map,
+                     dataset.task, dataset.output_map)
+        test, recalls = integer_scores(net, dataset.x_test, dataset.y_test)
+        for remark in (found := of_result(net, test, dataset.y_test)):
+            bar.remark(remark)
+    last = replace(state.history[-1], recalls=recalls, remarks=(*remarks, *state.remarks, *found))
+    history = [*state.history[:-1], last]
+    write_text(metrics, "".join(as_line(m, identity.run) for m in history))
     write_text(folder / runfolder.BUDGET,
                state.log.as_json(config, state.model.connections.partition, identity.run))
     netfile.save(net, folder / runfolder.NET)
     runfolder.write_record(folder, identity.run)
-    return TrainResult(net, integer_scores(net, dataset.x_test, dataset.y_test), state.history)
+    return TrainResult(net, test, history)
 
 
 def exhausted(history: list[EpochMetrics], patience: int) -> bool:
@@ -116,10 +143,11 @@ def exhausted(history: list[EpochMetrics], patience: int) -> bool:
     return 0 < patience < len(reached) and max(reached[-patience:]) <= max(reached[:-patience])
 
 
-def integer_scores(net: IntNet, x: np.ndarray, y: np.ndarray) -> Scores:
-    """Scores of ``net`` in the integer reference on codes ``x`` with the right answers ``y``."""
-    logits = reference.logits(net, x.reshape(len(x), *net.in_shape))
-    return measure(net.task, np.ldexp(logits.astype(np.float64), -net.logit_frac), y, net.output_map)
+def integer_scores(net: IntNet, x: np.ndarray, y: np.ndarray) -> tuple[Scores, Recalls | None]:
+    """Scores of ``net`` in the integer reference on codes ``x`` with the right answers ``y``, and recalls."""
+    outputs = np.ldexp(reference.logits(net, x.reshape(len(x), *net.in_shape)).astype(np.float64), -net.logit_frac)
+    recalls = recall(outputs, y) if net.task == "classification" else None
+    return measure(net.task, outputs, y, net.output_map), recalls
 
 
 def start(config: Config, dataset: CodedDataset) -> TrainState:
@@ -164,8 +192,42 @@ def split(config: Config, dataset: Dataset) -> tuple[slice, slice]:
     return slice(0, n - n_val), slice(n - n_val, n)
 
 
+def advance(config: Config, dataset: CodedDataset, state: TrainState, epoch: int, back: Callable[[bool], TrainState],
+            first: int = 0) -> EpochMetrics:
+    """``run_epoch``; if it diverges, again from the state before it with half the learning rate from there on. Where
+    that state was lost already, as the epoch before it did worse than guessing or it diverges a second time, the whole
+    run begins anew: the metrics are those of epoch ``first``.
+
+    back : gives the state before ``epoch``, or (True) before the whole run
+
+    Raises ``DivergenceError`` with what may be the cause when the rate was halved ``_TRIES`` times.
+    """
+    whole = bool(state.history) and state.history[-1].loss > cost_of_guessing(dataset.task, dataset.n_out)
+    while True:
+        try:
+            return run_epoch(config, dataset, state, epoch)
+        except DivergenceError as error:
+            tries, eta = state.slowdowns + 1, config.training.learning_rate * 0.5 ** (state.slowdowns + 1)
+            if tries > _TRIES:
+                raise DivergenceError(f"training diverged in epoch {epoch}, {error}, with a learning rate of "
+                                      f"{2 * eta:g} too; {_advice(config, dataset)}") from None
+            said = [*state.remarks, f"epoch {epoch} diverged, {error}: {'the run' if whole else 'it'} begins anew with "
+                                    f"the learning rate halved, to {eta:g} at its highest"]
+            vars(state).update(vars(back(whole)))
+            state.slowdowns, state.remarks = tries, said
+            epoch, whole = first if whole else epoch, True
+
+
+def _advice(config: Config, dataset: CodedDataset) -> str:
+    rms = root_mean_square(dataset)
+    if rms > LARGE_RMS:
+        return (f'the cause may be the inputs\' scale: data.scale = "{config.data.scale}" leaves them at a root mean '
+                f'square of {rms:.3g}, data.scale = "auto" brings it to about 1')
+    return f"lower training.learning_rate = {config.training.learning_rate:g}"
+
+
 def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: int) -> EpochMetrics:
-    """Train epoch number ``epoch`` and measure it. Raises ``ValueError`` when the loss stops being finite."""
+    """Train epoch number ``epoch`` and measure it. Raises ``DivergenceError`` when it left every bound."""
     started = time.perf_counter()
     fit, held_out = split(config, dataset)
     config = settled(config, state.course)
@@ -181,10 +243,10 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
         if state.images is None or state.images[0] != number:
             state.images = number, deformed(config, dataset, x, np.random.default_rng((number + 1, t.seed)))
         x = state.images[1]
-    etas = learning_rates(config.training, epoch, -(-len(order) // t.batch))
+    etas = learning_rates(config.training, epoch, -(-len(order) // t.batch)) * 0.5**state.slowdowns
     totals = steps_and_rewirings(config, model, x, goal, order, etas, state.stream, state.log, epoch,
                                  make_prior(t, state.course, epoch))
-    _check_converging(totals, len(x), model, dataset.task, epoch, etas)
+    _check_converging(totals, len(x), model, dataset.task)
     if t.dense and epoch + 1 == t.epochs:
         prune(config, model, state.budget, t.epochs)
     val = _scores(dataset, model, dataset.x_train[held_out], dataset.y_train[held_out])
@@ -202,23 +264,20 @@ def _scores(dataset: CodedDataset, model: Model, x: np.ndarray, y: np.ndarray) -
     return measure(dataset.task, model.natural(x), y, dataset.output_map) if len(x) else None
 
 
-def _check_converging(totals: Totals, n: int, model: Model, task: str, epoch: int, etas: np.ndarray) -> None:
-    """Raise ``ValueError`` when the steps of an epoch diverged. In 8 bits an explosion may hide behind saturated codes:
-    the loss stays finite while the weights leave every bound."""
+def _check_converging(totals: Totals, n: int, model: Model, task: str) -> None:
+    """Raise ``DivergenceError`` when the steps of an epoch diverged. In 8 bits an explosion may hide behind saturated
+    codes: the loss stays finite while the weights leave every bound."""
     if not np.isfinite(totals.loss):
-        what, eta = f", step {totals.steps}: the loss is not finite", etas[totals.steps]
-    elif not np.abs(model.connections.weight).max() < 2.0**MAX_FRAC:  # NaN too
-        what, eta = ": a weight has left every format", etas.max()
-    elif totals.loss > _EXPLODED * cost_of_guessing(task, model.sizes[-1]) * n:
-        what, eta = f": the loss exploded to {totals.loss / n:.3g} per sample", etas.max()
-    else:
-        return
-    raise ValueError(f"training diverged in epoch {epoch}{what}; lower training.learning_rate (it was {eta:g} here)")
+        raise DivergenceError(f"step {totals.steps}: the loss is not finite")
+    if not np.abs(model.connections.weight).max() < 2.0**MAX_FRAC:  # NaN too
+        raise DivergenceError("a weight has left every format")
+    if totals.loss > _EXPLODED * cost_of_guessing(task, model.sizes[-1]) * n:
+        raise DivergenceError(f"the loss exploded to {totals.loss / n:.3g} per sample")
 
 
 def _about(identity: Identity, state: TrainState) -> dict[str, Any]:
     return {**asdict(identity), "run": identity.run, "rng": state.rng.bit_generator.state,
-            "history": [asdict(m) for m in state.history]}
+            "history": [asdict(m) for m in state.history], "slowdowns": state.slowdowns, "remarks": state.remarks}
 
 
 def _restore(state: TrainState, checkpoint: Path, identity: Identity, config: Config) -> None:
@@ -234,6 +293,7 @@ def _restore(state: TrainState, checkpoint: Path, identity: Identity, config: Co
     state.stream = extra["stream"]
     state.log = BudgetLog(extra["extremes"], extra["steps"])
     state.history = [EpochMetrics(**entry) for entry in about["history"]]
+    state.slowdowns, state.remarks = about["slowdowns"], about["remarks"]
 
 
 def _provenance(config: Config, identity: Identity, state: TrainState) -> dict[str, str]:

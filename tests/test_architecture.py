@@ -22,7 +22,7 @@ RULES: dict[str, tuple[str, str]] = {  # room -> its modules; the rooms that it 
     "sparse": ("connections drawing rewiring epoch", "compiled budget"),
     "learning": ("quantize layers model methods steps runlog checkpoint freeze",
                  "ground fixed affine network data compiled budget sparse"),
-    "training": ("runfolder train compare estimator",
+    "training": ("runfolder remarks train compare estimator",
                  "ground fixed affine network netfile data compiled budget sparse learning"),
     "figures": ("report compare_figure", "ground affine network netfile"),
     "certify": ("certify certify_training certify_exports evidence",

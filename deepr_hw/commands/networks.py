@@ -14,6 +14,7 @@ from ..console import CONSOLE
 from ..files import check_folder, check_writable
 from ..info import describe
 from ..ir import IntNet
+from ..remarks import LEAST_USABLE, too_wide
 from ..tasks import BUILT_IN, as_text, measure
 from ..verify import Samples
 from . import Outcome
@@ -55,6 +56,9 @@ def print_info(facts: dict[str, Any]) -> None:
         CONSOLE.print(f"budget log: {sum(log['active_min']):,}..{sum(log['active_max']):,} connections after each of "
                       f"{log['steps']:,} steps, in {len(log['active_min'])} groups of {min(log['active_min']):,}.."
                       f"{max(log['active_max']):,}; {log['arithmetic']}")
+    CONSOLE.print(f"usable {100 * facts['usable_share']:.1f} %: connections on a complete path from input to output")
+    if facts["usable_share"] < LEAST_USABLE:
+        CONSOLE.print(f"warning: {too_wide(facts['usable_share'])}", markup=False)
     CONSOLE.print(f"connectivity {100 * facts['connectivity']:.3f} % = {facts['connectivity_formula']}")
     if "file_bytes" in facts:
         CONSOLE.print(f"{facts['file_bytes']:,} bytes, {facts['bytes_per_connection']:.2f} per connection")

@@ -12,7 +12,7 @@ from ..console import CONSOLE
 from ..extras import missing
 from ..files import check_folder, make_folder, write_bytes
 from ..runfolder import claim, locked
-from ..tasks import DECIDES, as_text, title, value_text
+from ..tasks import DECIDES, as_text, balanced, title, value_text
 from . import Outcome
 
 
@@ -27,12 +27,17 @@ def train(args: Namespace) -> Outcome:
 
 def train_claimed(args: Namespace, config: Config, dataset: data.Dataset) -> Outcome:
     """Train in the folder that ``args`` name, which has been claimed."""
+    from ..remarks import is_imbalanced
     from ..train import train_in
 
     result = train_in(args.out, config, dataset, args.resume)
+    last = result.history[-1]
+    scores = result.test if last.recalls is None else {**result.test, "balanced_accuracy": balanced(last.recalls)}
+    shown = scores if last.recalls is not None and is_imbalanced(dataset.y_train) else result.test
     CONSOLE.print(f"{args.out / 'net.safetensors'}: K = {result.net.n_connections} connections, "
-                   f"integer test {as_text(result.test)}")
-    return {"n_connections": result.net.n_connections, **{f"test_{k}": v for k, v in result.test.items()}}, True
+                   f"integer test {as_text(shown)}")
+    return {"n_connections": result.net.n_connections, **{f"test_{k}": v for k, v in scores.items()},
+            "recalls": last.recalls, "remarks": last.remarks}, True
 
 
 def compare(args: Namespace) -> Outcome:
