@@ -4,12 +4,6 @@ logic signed [ValueBits-1:0] any_value_q;
 logic                        seen_q = 1'b0, started_q = 1'b0;
 logic [IndexBits-1:0]        count_q = '0;
 
-// Environment: frames of classes in order, from 0 on.
-always_comb begin
-  if (valid_i && !started_q) assume (index_i == '0);
-  if (valid_i && started_q) assume (index_i == '0 || (index_i == count_q && count_q != '0));
-end
-
 always_ff @(posedge clk_i) begin
   if (valid_i) begin
     started_q <= 1'b1;
@@ -22,6 +16,7 @@ always_ff @(posedge clk_i) begin
     lowest: assert (best_q != any_value_q || index_o <= any);
     named: assert (index_o != any || best_q == any_value_q);
   end
+  rule_state: assert (inside_q == started_q && (!started_q || next_q == count_q));
   if (started_q) begin
     seen: assert (seen_q == (any < count_q || count_q == '0));
     inside_frame: assert (index_o < count_q || count_q == '0);

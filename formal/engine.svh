@@ -7,7 +7,6 @@ logic [$clog2(Bound+1)-1:0]    waiting_q;
 logic [$clog2(Classes)-1:0]    beats_q;
 
 initial assume (!rst_ni);
-always_comb if (past_q) assume (rst_ni);
 
 always_ff @(posedge clk_i) begin
   past_q <= 1'b1;

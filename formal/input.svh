@@ -1,18 +1,7 @@
 // deepr_input: words of a frame go to their places in order; a full buffer is never written; no frame is lost or
 // started twice; a frame is taken exactly if the bytes kept are those wanted.
-logic [WordBits+LaneBits-2:0] last_byte_q;
-logic       past_q = 1'b0, flushed_q = 1'b0;
+logic       past_q = 1'b0;
 logic [1:0] taken_q, started_q, released_q;  // frames, modulo 4
-
-// Environment: the frame length changes with a flush, while nothing runs and no beat is taken; a sample starts when it is
-// told that a frame is there, and is released after its start; reset comes first.
-initial assume (!rst_ni);
-always_comb begin
-  if (past_q && !flushed_q) assume (last_byte_i == last_byte_q);
-  if (flush_i) assume (!enable_i && !start_i && !release_i && started_q == released_q);
-  if (start_i) assume (full_o);
-  if (release_i) assume (released_q != started_q);
-end
 
 wire [1:0] n_full = taken_q - released_q, n_waiting = taken_q - started_q, n_running = started_q - released_q;
 
@@ -23,8 +12,6 @@ wire lacking = (due & ~keep_i) != '0, too_many = (keep_i & ~due) != '0;
 
 always_ff @(posedge clk_i) begin
   past_q <= 1'b1;
-  last_byte_q <= last_byte_i;
-  flushed_q <= flush_i;
   if (!rst_ni || flush_i) {taken_q, started_q, released_q} <= '0;
   else begin
     whole: assert (done == (we_o && last_i && word_q == last_word && keep_i == due));

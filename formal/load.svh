@@ -6,23 +6,13 @@ logic        valid_s2_q = 1'b0, allowed_s2_q;
 logic [23:0] addr_s2_q;
 logic [31:0] data_s2_q;
 
-// Environment: reset comes first; the bank is 0 at power-up and changes once after a swap was asked for, swapping_i until
-// then, settled_i low in that cycle.
-logic pending_q = 1'b0, bank_past_q = 1'b0;
-initial assume (!rst_ni);
-always_comb begin
-  if (!past_q) assume (!bank_i);
-  if (pending_q && bank_i == bank_past_q) assume (swapping_i);
-  if (!pending_q) assume (bank_i == bank_past_q);
-  if (bank_i != bank_past_q) assume (!settled_i);
-end
-
 wire [3:0]  to = addr_s2_q[23:20], to_lane = addr_s2_q[19:16];
 wire [15:0] to_index = addr_s2_q[15:0];
 wire        slot_ok = to == 0 && to_lane < Lanes && to_index < Rows && data_s2_q[21:0] < Lanes * Words;
 wire        bias_ok = to == 1 && to_lane < Lanes && to_index < BiasWords &&
                       $signed(data_s2_q) < 2**(AccBits-1) && $signed(data_s2_q) >= -(2**(AccBits-1));
-wire        layer_ok = to == 2 && to_lane == 0 && to_index < Layers && data_s2_q < 2**28 && data_s2_q[15:0] < Rows;
+wire        layer_ok = to == 2 && to_lane == 0 && to_index < Layers && data_s2_q < 2**28 &&
+                       data_s2_q[20:16] <= AccBits && data_s2_q[15:0] < Rows;
 wire        frame_ok = to == 3 && to_lane == 0 && (to_index == 0 ? data_s2_q < Words / 2 * Lanes :
                        to_index == 1 && data_s2_q < Classes);
 
@@ -34,8 +24,6 @@ logic [1:0][ClassBits-1:0] classes_q = '0;
 logic [1:0]                whole_q = '0;
 
 always_ff @(posedge clk_i) begin
-  bank_past_q <= bank_i;
-  pending_q <= rst_ni && (swap_o || (pending_q && bank_i == bank_past_q));
   if (valid_s2_q && allowed_s2_q && any_ok) begin
     whole_q[!bank_i] <= frame_ok && to_index == 1;
     if (frame_ok && to_index == 0) bytes_q[!bank_i] <= data_s2_q[AddrBits-2:0];
@@ -49,7 +37,8 @@ always_ff @(posedge clk_i) begin
   takes_over: assert (!swap_o || whole_q[!bank_i]);
   same_sizes: assert (!swap_o || idle_i || (bytes_q[0] == bytes_q[1] && classes_q[0] == classes_q[1]));
   flushed: assert (flush_o == (bank_i != bank_q && (bytes_q[0] != bytes_q[1] || classes_q[0] != classes_q[1])));
-  one_at_a_time: assert (!past_q || swap_q == '0 || (!pending_q && bank_i == bank_q && (swap_q & (swap_q - 3'd1)) == '0));
+  one_at_a_time: assert (!past_q || swap_q == '0 ||
+                         (!pending_q && bank_i == bank_q && (swap_q & (swap_q - 3'd1)) == '0));
   no_write: assert (!(write_q && bank_i != bank_q));
 end
 
@@ -69,6 +58,7 @@ always_ff @(posedge clk_i) begin
     if (bias_we_o != '0) bias_word: assert (word_o == to_index && $signed(bias_o) == $signed(data_s2_q));
     if (layer_we_o) layer_word: assert (index_o == to_index && layer_o[$clog2(Rows)-1:0] == data_s2_q[15:0]);
     range: assert (range_o == (valid_s2_q && !any_ok));
-    busy: assert (busy_o == ((valid_s2_q && !allowed_s2_q && any_ok) || $past((swap_q[2] && !swap_o) || (swap_i && swapping_o))));
+    busy: assert (busy_o == ((valid_s2_q && !allowed_s2_q && any_ok) ||
+                             $past((swap_q[2] && !swap_o) || (swap_i && swapping_o))));
   end
 end

@@ -1,30 +1,16 @@
 // deepr_logits: valid holds and the beat stays until it is accepted; every logit leaves once, in order, unchanged.
-(* anyconst *) logic [ClassBits-1:0] last_class;
 (* anyconst *) logic                 any_frame;  // one frame of two in turn, one of its classes, followed through
 (* anyconst *) logic [ClassBits-1:0] any_class;
 logic                 past_q = 1'b0, followed_q;
-logic [ClassBits-1:0] coming_q;
-logic [1:0]           open_q;
 logic [AccBits-1:0]   followed_logit_q;
 
-// Environment: logits in class order; at most two frames from their first logit to the last beat; reset comes first.
-initial assume (!rst_ni);
-always_comb begin
-  assume (last_class_i == last_class);
-  if (valid_i) assume (class_i == coming_q && last_i == (class_i == last_class));
-  if (valid_i && class_i == '0) assume (open_q < 2);
-  assume (any_class <= last_class);
-end
-
-wire opening = valid_i && class_i == '0;
+always_comb assume (any_class <= last_class_i);  // any of those that there are
 
 always_ff @(posedge clk_i) begin
   past_q <= 1'b1;
   if (!rst_ni) begin
-    {coming_q, open_q, followed_q} <= '0;
+    followed_q <= 1'b0;
   end else begin
-    if (valid_i) coming_q <= last_i ? '0 : class_i + 1'b1;
-    open_q <= open_q + {1'b0, opening} - {1'b0, done_o};
     if (valid_i && write_q == any_frame && class_i == any_class) begin
       followed_q <= 1'b1;
       followed_logit_q <= logit_i;
@@ -35,7 +21,7 @@ always_ff @(posedge clk_i) begin
     sides: assert (write_q == (read_q ^ frames_q[0] ^ commit_q));
     offered: assert (m_valid_o == (frames_q != '0));
     open: assert (open_q <= 2 && 3'(frames_q) + 3'(commit_q) + 3'(coming_q != '0) <= 2 && (m_valid_o || beat_q == '0));
-    beats: assert (beat_q <= last_class && coming_q <= last_class);
+    beats: assert (beat_q <= last_class_i && coming_q <= last_class_i);
     nothing_twice: assert (!(fire && read_q == any_frame && beat_q == any_class) || followed_q);
     nothing_lost: assert (!(valid_i && write_q == any_frame && class_i == any_class) || !followed_q);
     where: assert (followed_q == (

@@ -4,10 +4,6 @@ logic             past_q = 1'b0;
 logic [RowBits:0] age_q;      // rows of this sample
 logic [1:0]       freed_q;    // releases of this sample
 
-// Environment: what is done was under way; reset comes first.
-initial assume (!rst_ni);
-always_comb if (done_i) assume (inflight_q != '0);
-
 always_ff @(posedge clk_i) begin
   past_q <= 1'b1;
   if (!rst_ni) begin

@@ -21,6 +21,16 @@ module deepr_argmax #(
     end
   end
 
+  logic [IndexBits-1:0] next_q;
+  logic                 inside_q;
+  initial inside_q = 1'b0;
+
+  always_ff @(posedge clk_i) if (valid_i) {inside_q, next_q} <= {1'b1, index_i + 1'b1};
+
+  deepr_rule #(.Of("argmax"), .Message("the classes of a frame come in order, from 0 on"), .Reset(1'b0)) u_order (
+    .clk_i(clk_i), .rst_ni(1'b1), .ok_i(!valid_i || !(|index_i) || (inside_q && index_i == next_q))
+  );
+
 `ifdef PROVE_ARGMAX
 `include "argmax.svh"
 `endif

@@ -79,6 +79,25 @@ module deepr_input #(
     end
   end
 
+  deepr_rule #(.Of("input"), .Message("a sample starts only when a frame is there")) u_start (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!start_i || full_o)
+  );
+  deepr_rule #(.Of("input"), .Message("a buffer is released once, after its sample has started")) u_release (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!release_i || (full_q[read_q] && !waiting_q[read_q]))
+  );
+  deepr_rule #(.Of("input"), .Message("frames are flushed only while nothing runs and no beat is taken")) u_flush (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!flush_i || (!enable_i && !start_i && !release_i && full_q == waiting_q))
+  );
+
+  logic [WordBits+LaneBits-2:0] last_byte_q;
+  logic                         fixed_q;
+
+  always_ff @(posedge clk_i) {last_byte_q, fixed_q} <= {last_byte_i, rst_ni && !flush_i};
+
+  deepr_rule #(.Of("input"), .Message("the size of a frame changes only with a flush")) u_size (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!fixed_q || last_byte_i == last_byte_q)
+  );
+
 `ifdef PROVE_INPUT
 `include "input.svh"
 `endif

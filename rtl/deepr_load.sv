@@ -72,13 +72,14 @@ module deepr_load #(
   logic [4:0]  fits;
 
   assign swapping_o = swap_q != '0 || swapping_i || !settled_i;
-  assign hold_o = swap_i || swap_q != '0 || (swapping_i && !running_i) || exchange;
+  assign hold_o = swap_i || swap_q != '0 || (swapping_i && !running_i) || exchange || flush_o;
   assign ready_o = !swapping_o;
   assign {region, lane, index} = addr_q;
   assign fits[0] = {1'b0, lane} < 5'(Lanes) && (index >> $clog2(Rows)) == '0 && (data_q[21:0] >> AddrBits) == '0;
   assign above = $signed(data_q) >>> (AccBits - 1);
   assign fits[1] = {1'b0, lane} < 5'(Lanes) && (index >> $clog2(BiasWords)) == '0 && (above == '0 || above == '1);
   assign fits[2] = lane == '0 && (index >> $clog2(Layers)) == '0 && data_q[31:28] == '0 &&
+                   int'(data_q[20:16]) <= AccBits &&
                    (data_q[15:0] >> $clog2(Rows)) == '0;
   assign fits[3] = lane == '0 && index[15:1] == '0 &&
                    (data_q >> (index[0] ? ClassBits : AddrBits - 1)) == '0;
@@ -155,6 +156,17 @@ module deepr_load #(
       other_loaded_q <= region_q == 4'd3 && index_q[0];
     end
   end
+
+  logic pending_q;  // from the swap on until the bank has changed
+
+  always_ff @(posedge clk_i) pending_q <= rst_ni && (swap_o || (pending_q && !exchange));
+
+  deepr_rule #(.Of("load"), .Message("the bank changes only after a swap, unsettled"), .Reset(1'b0)) u_bank (
+    .clk_i(clk_i), .rst_ni(1'b1), .ok_i(!exchange || (pending_q && !settled_i))
+  );
+  deepr_rule #(.Of("load"), .Message("a swap is under way until the bank has changed")) u_swapping (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!pending_q || exchange || swapping_i)
+  );
 
 `ifdef PROVE_LOAD
 `include "load.svh"

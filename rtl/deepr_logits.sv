@@ -65,6 +65,30 @@ module deepr_logits #(
     end
   end
 
+  logic [ClassBits-1:0] coming_q, last_class_q;
+  logic [1:0]           open_q;  // frames from their first logit to their last beat
+  logic                 fixed_q;
+
+  always_ff @(posedge clk_i) begin
+    {last_class_q, fixed_q} <= {last_class_i, rst_ni && (valid_i || open_q != '0)};
+    if (!rst_ni) begin
+      {coming_q, open_q} <= '0;
+    end else begin
+      if (valid_i) coming_q <= last_i ? '0 : class_i + 1'b1;
+      open_q <= open_q + {1'b0, valid_i && class_i == '0} - {1'b0, done_o};
+    end
+  end
+
+  deepr_rule #(.Of("logits"), .Message("the logits of a frame come in class order up to the last class")) u_order (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!valid_i || (class_i == coming_q && last_i == (class_i == last_class_i)))
+  );
+  deepr_rule #(.Of("logits"), .Message("no third frame comes before the first one has left")) u_frames (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!valid_i || |class_i || !open_q[1])
+  );
+  deepr_rule #(.Of("logits"), .Message("the number of classes stays while a frame is on its way")) u_size (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!fixed_q || last_class_i == last_class_q)
+  );
+
 `ifdef PROVE_LOGITS
 `include "logits.svh"
 `endif

@@ -81,6 +81,11 @@ module deepr_requantize #(
     else y_o <= {8{sign_q}} ^ (outside_q ? high_q : q_q);
   end
 
+  // One of AccBits already gives 0 for every sum.
+  deepr_rule #(.Of("requantize"), .Message("no shift is larger than AccBits"), .Reset(1'b0)) u_shift (
+    .clk_i(clk_i), .rst_ni(1'b1), .ok_i(int'(shift_i) <= AccBits)
+  );
+
 `ifdef PROVE_REQUANTIZE
 `include "requantize.svh"
 `endif

@@ -107,6 +107,10 @@ module deepr_sequencer #(
   assign end_o = sample_end;
   assign layer_o = current_q[DescBits-1-:12];
 
+  deepr_rule #(.Of("sequencer"), .Message("only a sample under way can be done")) u_done (
+    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!done_i || |inflight_q)
+  );
+
 `ifdef PROVE_SEQUENCER
 `include "sequencer.svh"
 `endif
