@@ -22,6 +22,7 @@ DENSE_METHODS = ("magnitude", "gradual", "l1", "soft_deep_r")
 METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
+CLASS_WEIGHTS = ("none", "balanced")
 INITS = ("fan_in", "n_in")
 AUTO = "auto"
 """Value of a key that a rule settles from the data and the budget."""
@@ -186,6 +187,8 @@ class TrainingConfig:
     l1_end          : alpha of the last epoch, reached in equal steps from ``l1``; without it alpha stays
     temperature     : T; noise of standard deviation sqrt(2 eta T) per step
     label_smoothing : share of each target that is spread over all classes
+    class_weight    : ``balanced``: every class counts the same in the loss, however many samples it has; ``none``:
+                      every sample does
     patience        : stop after so many epochs without a better validation accuracy; 0 never stops
     """
 
@@ -206,11 +209,13 @@ class TrainingConfig:
     l1_end: float | None = None
     temperature: float = 2.5e-11
     label_smoothing: float = 0.0
+    class_weight: str = "none"
     patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, known in (("method", METHODS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES),
+                            ("class_weight", CLASS_WEIGHTS)):
             value = getattr(self, name)
             _require(value in known, f"training.{name}", value, f"expected one of {', '.join(known)}")
         for name in ("l1", "batch_size"):
@@ -298,6 +303,9 @@ class Config:
                  f"leaves no quantized epoch of training.epochs = {t.epochs}")
         _require(t.patience == 0 or self.data.validation > 0, "training.patience", t.patience,
                  "early stopping needs data.validation samples")
+        for key, neutral in (("label_smoothing", 0), ("class_weight", "none")):
+            _require(self.data.task == "classification" or getattr(t, key) == neutral, f"training.{key}",
+                     getattr(t, key), "is for a classification; data.task is a regression")
 
 
 def shipped_configs() -> list[str]:

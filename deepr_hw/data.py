@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .affine import IDENTITY, REACH, Affine, encode
 from .files import make_folder, write_bytes
 from .fixed import Format
 from .scaling import fit_input, fit_output
-from .tasks import BUILT_IN
+from .tasks import BUILT_IN, EVEN, balanced_weights
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
 MNIST_SHA256 = {  # of the uncompressed files
@@ -82,11 +82,15 @@ class Dataset:
 @dataclass(frozen=True, eq=False)
 class CodedDataset(Dataset):
     """Samples as codes: ``x_train`` and ``x_test`` are (n, n_in) codes in ``x_format`` (its dtype), made by
-    ``input_map`` from the values; ``output_map`` brings what a regression learns to the unit of ``y_train``."""
+    ``input_map`` from the values; ``output_map`` brings what a regression learns to the unit of ``y_train``.
+
+    weights : (n,) float32 factor of each training sample's loss, of mean 1, or ``EVEN``
+    """
 
     x_format: Format
     input_map: Affine
     output_map: Affine = IDENTITY
+    weights: np.ndarray = field(default_factory=lambda: EVEN)
 
     @cached_property
     def goal(self) -> np.ndarray:
@@ -95,14 +99,18 @@ class CodedDataset(Dataset):
         return self.y_train if self.task == "classification" else self.output_map.inverse(self.y_train)
 
 
-def encoded(dataset: Dataset, scale: str = "auto", n_fit: int | None = None) -> CodedDataset:
+def encoded(dataset: Dataset, scale: str = "auto", n_fit: int | None = None,
+            class_weight: str = "none") -> CodedDataset:
     """``dataset`` as codes; their unit and that of a regression's targets are found on the first ``n_fit`` training
-    samples (None: all), by ``scaling``."""
+    samples (None: all), by ``scaling``, and so are the weights of ``class_weight = "balanced"``."""
     input_map, x_format = fit_input(dataset.x_train[:n_fit], dataset.sample_shape, scale)
     output_map = fit_output(dataset.y_train[:n_fit]) if dataset.task == "regression" else IDENTITY
     x_train, x_test = (encode(x, input_map, x_format) for x in (dataset.x_train, dataset.x_test))
+    weights = EVEN
+    if class_weight == "balanced":
+        weights = balanced_weights(dataset.y_train[:n_fit], dataset.n_classes)[dataset.y_train].astype(np.float32)
     return CodedDataset(dataset.name, x_train, dataset.y_train, x_test, dataset.y_test, dataset.sample_shape,
-                        dataset.class_labels, x_format, input_map, output_map)
+                        dataset.class_labels, x_format, input_map, output_map, weights)
 
 
 def load(source: str, task: str = "classification") -> Dataset:

@@ -92,13 +92,14 @@ def count_active(net: Arrays, groups: Groups, extremes: np.ndarray) -> int:
 
 @kernel
 def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Scratch, rule: Rule, etas, x, goal,
-              order, batch_size, state, table, extremes) -> Totals:
+              weights, order, batch_size, state, table, extremes) -> Totals:
     """Train on ``x[order]`` in batches of ``batch_size`` (the last may be smaller), in place.
 
     values : (K,) what the forward pass multiplies with: ``net.code``, or ``net.weight`` in float training
     bias   : (n_neurons,) float32
     etas   : (n_steps,) float64 learning rate of each step
     x      : (n, n_in) codes;  goal : (n,) int64 labels, or (n, n_out) float32 targets;  order : (m,) int64
+    weights: (n,) float32 factor of each sample's loss, or empty
     state  : (4,) uint64 random stream;  table : NORMAL_TABLE
     extremes : (2, G) int64, lowest and highest count of each group after any step, brought up to date
     """
@@ -111,7 +112,8 @@ def run_steps(net: Arrays, groups: Groups, values, bias, steps, top, scratch: Sc
         batch = order[step * batch_size : (step + 1) * batch_size]
         load_batch(x, batch, scratch.act)
         forward(net.level, net.indptr, net.out_idx, values, bias, scratch.act, scratch.acc, steps, top)
-        batch_loss, batch_right = loss_and_slope(scratch.acc[first:], unit, goal, batch, rule.smoothing)
+        batch_loss, batch_right = loss_and_slope(scratch.acc[first:], unit, goal, batch, rule.smoothing,
+                                                  weights)
         loss += batch_loss
         right += batch_right
         if not np.isfinite(batch_loss):

@@ -64,25 +64,28 @@ class LayerView:
         return d_weight, d_acc.sum(axis=1), d_x
 
 
-def cross_entropy_numpy(logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> tuple[float, np.ndarray]:
-    """Summed softmax cross-entropy of real ``logits`` (n_classes, B), and dE/dlogit of the mean."""
+def cross_entropy_numpy(logits: np.ndarray, labels: np.ndarray, smoothing: float = 0.0,
+                        weights: np.ndarray | float = 1.0) -> tuple[float, np.ndarray]:
+    """Summed softmax cross-entropy of real ``logits`` (n_classes, B), each sample's times its weight, and dE/dlogit of
+    the mean."""
     z = logits - logits.max(axis=0)
     log_p = z - np.log(np.exp(z).sum(axis=0))
     p = np.exp(log_p)
     target = np.full_like(p, smoothing / len(p))
     target[labels, np.arange(len(labels))] += 1 - smoothing
-    return float(-(target * log_p).sum()), (p - target) / len(labels)
+    return float(-(weights * target * log_p).sum()), weights * (p - target) / len(labels)
 
 
-def squared_error_numpy(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Half the summed squared error of real ``outputs`` (n_out, B) against ``targets`` (B, n_out), and dE/doutput of
-    the mean over the samples."""
+def squared_error_numpy(outputs: np.ndarray, targets: np.ndarray,
+                        weights: np.ndarray | float = 1.0) -> tuple[float, np.ndarray]:
+    """Half the summed squared error of real ``outputs`` (n_out, B) against ``targets`` (B, n_out), each sample's times
+    its weight, and dE/doutput of the mean over the samples."""
     error = outputs - targets.T
-    return float((error**2).sum() / 2), error / len(targets)
+    return float((weights * error**2).sum() / 2), weights * error / len(targets)
 
 
-def gradients(layers: list[LayerView], x: np.ndarray, goal: np.ndarray,
-              smoothing: float = 0.0) -> tuple[float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
+def gradients(layers: list[LayerView], x: np.ndarray, goal: np.ndarray, smoothing: float = 0.0,
+              weights: np.ndarray | float = 1.0) -> tuple[float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """(summed loss, accumulators of the last layer, dE/dweight per layer, dE/dbias per layer) for codes ``x``
     and ``goal``: labels (B,), or targets (B, n_out)."""
     inputs, accs = [x], []
@@ -90,7 +93,8 @@ def gradients(layers: list[LayerView], x: np.ndarray, goal: np.ndarray,
         accs.append(layer.accumulate(inputs[-1]))
         inputs.append(layer.activate(accs[-1]))
     outputs = accs[-1] * layers[-1].x_step * layers[-1].w_step
-    loss, d = (cross_entropy_numpy(outputs, goal, smoothing) if goal.ndim == 1 else squared_error_numpy(outputs, goal))
+    loss, d = (cross_entropy_numpy(outputs, goal, smoothing, weights) if goal.ndim == 1
+               else squared_error_numpy(outputs, goal, weights))
     d_weights: list[np.ndarray] = []
     d_biases: list[np.ndarray] = []
     for i in range(len(layers) - 1, -1, -1):

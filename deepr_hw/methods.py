@@ -27,6 +27,7 @@ from .kernels import backward, forward, load_batch, loss_and_slope
 from .model import Model
 from .partition import Partition
 from .rewiring import insert, remove, rewire
+from .tasks import EVEN
 
 MOST_DENSE = 1 << 24
 """Positions up to which a dense method is let loose."""
@@ -143,7 +144,7 @@ def rewire_at_random(model: Model, share: float, stream: np.ndarray) -> int:
 
 
 def rewire_by_gradient(model: Model, share: float, scratch: Scratch, x: np.ndarray, y: np.ndarray, order: np.ndarray,
-                       smoothing: float, stream: np.ndarray) -> int:
+                       smoothing: float, stream: np.ndarray, weights: np.ndarray = EVEN) -> int:
     """RigL: replace the smallest weights by the dormant positions with the largest gradient on samples ``order``.
 
     The gradient of all positions is looked at in blocks of rows; no more than what may enter is kept.
@@ -156,7 +157,7 @@ def rewire_by_gradient(model: Model, share: float, scratch: Scratch, x: np.ndarr
     steps, top = model.scales()
     load_batch(x, order, scratch.act)
     forward(net.level, net.indptr, net.out_idx, model.values, model.bias, scratch.act, scratch.acc, steps, top)
-    loss_and_slope(scratch.acc[net.level[-2] :], steps[-1, 0] * steps[-1, 1], y, order, smoothing)
+    loss_and_slope(scratch.acc[net.level[-2] :], steps[-1, 0] * steps[-1, 1], y, order, smoothing, weights)
     backward(net.level, net.indptr, net.out_idx, model.values, scratch.act, scratch.acc, steps, top, net.grad,
              scratch.bias_grad)
     wanted = np.bincount(groups_of(c)[dead], minlength=c.partition.n_groups)

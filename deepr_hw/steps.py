@@ -15,6 +15,7 @@ from .methods import drop_share, rewire_at_random, rewire_by_gradient, theta_min
 from .model import Model, calibrate
 from .noise import NORMAL_TABLE, seed_state
 from .runlog import BudgetLog, start_log
+from .tasks import EVEN
 
 
 def learning_rates(t: TrainingConfig, epoch: int, n_steps: int) -> np.ndarray:
@@ -99,9 +100,14 @@ def deformed(config: Config, dataset: CodedDataset, x: np.ndarray, rng: np.rando
 
 
 def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray,
-                        etas: np.ndarray, stream: np.ndarray, log: BudgetLog, epoch: int, prior: Prior) -> Totals:
+                        etas: np.ndarray, stream: np.ndarray, log: BudgetLog, epoch: int, prior: Prior,
+                        weights: np.ndarray = EVEN) -> Totals:
     """The steps of an epoch, and between them new scales and what set and rigl do; other methods are in the step or at
-    the epoch's ends."""
+    the epoch's ends.
+
+    y       : (n,) labels, or (n, n_out) targets in natural units
+    weights : (n,) float32 factor of each sample's loss, of mean 1, or ``EVEN``
+    """
     t, q = config.training, config.quantization
     renewal = q.calibrate_every if model.quantized and epoch < q.calibrate_epochs else 0
     rewiring = t.rewire_every if t.method == "rigl" else 0
@@ -112,7 +118,7 @@ def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarr
     first = 0
     for stop in stops:
         part = order[first * t.batch : stop * t.batch]
-        done = steps_of_an_epoch(config, model, x, y, part, etas[first:stop], stream, prior, log)
+        done = steps_of_an_epoch(config, model, x, y, part, etas[first:stop], stream, prior, log, weights)
         whole = Totals(whole.steps + done.steps, whole.loss + done.loss, whole.right + done.right,
                        whole.rewired + done.rewired, min(whole.active_min, done.active_min),
                        max(whole.active_max, done.active_max))
@@ -122,7 +128,7 @@ def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarr
             share = drop_share(config, (epoch + (stop - 1) // rewiring * rewiring / len(etas)) / t.epochs)
             batch = order[(stop - 1) // rewiring * rewiring * t.batch :][: t.batch]
             whole = whole._replace(rewired=whole.rewired + rewire_by_gradient(
-                model, share, scratch, x, y, batch, t.label_smoothing, stream))
+                model, share, scratch, x, y, batch, t.label_smoothing, stream, weights))
         if renewal and stop % renewal == 0 and stop < len(etas):
             calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
         first = stop
@@ -132,7 +138,8 @@ def steps_and_rewirings(config: Config, model: Model, x: np.ndarray, y: np.ndarr
 
 
 def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray, order: np.ndarray, etas: np.ndarray,
-                      stream: np.ndarray, prior: Prior, log: BudgetLog | None = None) -> Totals:
+                      stream: np.ndarray, prior: Prior, log: BudgetLog | None = None,
+                      weights: np.ndarray = EVEN) -> Totals:
     """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
     log = log or start_log(c.partition)
@@ -142,7 +149,7 @@ def steps_of_an_epoch(config: Config, model: Model, x: np.ndarray, y: np.ndarray
     groups = as_groups(c.partition, active)
     _count(net, groups)
     totals = run_steps(net, groups, model.values, model.bias, steps, top, scratch, _rule(config, model, prior), etas,
-                       np.ascontiguousarray(x), y, order, t.batch, stream, NORMAL_TABLE, log.extremes)
+                       np.ascontiguousarray(x), y, weights, order, t.batch, stream, NORMAL_TABLE, log.extremes)
     log.steps += totals.steps
     _count(net, groups)
     k = c.partition.n_connections

@@ -90,7 +90,7 @@ def train_in(folder: Path, config: Config, values: Dataset, resume: bool = False
              progress: Progress | None = None) -> TrainResult:
     """``train`` in a folder that the caller has claimed; what another network left in it goes."""
     identity = identify(config, values)
-    dataset = encoded(values, config.data.scale, split(config, values)[0].stop)
+    dataset = encoded(values, config.data.scale, split(config, values)[0].stop, config.training.class_weight)
     remarks = of_data(values.x_train, dataset, split(config, values)[0].stop, config.data.scale)
     checkpoint, metrics = folder / runfolder.CHECKPOINT, folder / runfolder.METRICS
 
@@ -245,7 +245,7 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
         x = state.images[1]
     etas = learning_rates(config.training, epoch, -(-len(order) // t.batch)) * 0.5**state.slowdowns
     totals = steps_and_rewirings(config, model, x, goal, order, etas, state.stream, state.log, epoch,
-                                 make_prior(t, state.course, epoch))
+                                 make_prior(t, state.course, epoch), dataset.weights[fit])
     _check_converging(totals, len(x), model, dataset.task)
     if t.dense and epoch + 1 == t.epochs:
         prune(config, model, state.budget, t.epochs)

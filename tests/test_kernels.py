@@ -11,6 +11,7 @@ from deepr_hw.epoch import make_scratch
 from deepr_hw.freeze import freeze
 from deepr_hw.kernels import backward, forward, load_batch, loss_and_slope
 from deepr_hw.layers import gradients
+from deepr_hw.tasks import EVEN
 from tests.random_models import random_model
 
 
@@ -20,7 +21,7 @@ def random_goal(seed, n, n_out):
     return rng.integers(0, n_out, n) if seed % 2 == 0 else rng.normal(0, 1, (n, n_out)).astype(np.float32)
 
 
-def kernel_gradients(model, x, labels, n_batch, smoothing=0.0):
+def kernel_gradients(model, x, labels, n_batch, smoothing=0.0, weights=EVEN):
     """One step's loss, logits and gradients from the kernels, columns padded as in training."""
     net = model.arrays
     scratch = make_scratch(model.sizes, n_batch, model.bias_moments)
@@ -30,21 +31,29 @@ def kernel_gradients(model, x, labels, n_batch, smoothing=0.0):
     forward(net.level, net.indptr, net.out_idx, model.values, model.bias, scratch.act, scratch.acc, steps, top)
     first = net.level[len(model.sizes) - 1]
     logits = scratch.acc[first:, : len(labels)].copy()
-    loss, _ = loss_and_slope(scratch.acc[first:], steps[-1, 0] * steps[-1, 1], labels, order, smoothing)
+    loss, _ = loss_and_slope(scratch.acc[first:], steps[-1, 0] * steps[-1, 1], labels, order, smoothing, weights)
     backward(net.level, net.indptr, net.out_idx, model.values, scratch.act, scratch.acc, steps, top, net.grad,
              scratch.bias_grad)
     return loss, logits, net.grad, scratch.bias_grad
 
 
+def random_weights(seed, n):
+    """Weights of very different size, some of them 0."""
+    rng = np.random.default_rng(seed)
+    return (rng.integers(0, 2, n) * 10.0 ** rng.uniform(-3, 2, n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("quantized", [True, False])
 @pytest.mark.parametrize("seed", range(20))
-def test_step_equals_numpy(seed, quantized):
+def test_step_equals_numpy(seed, quantized, weighted):
     model, x = random_model(seed, quantized)
     labels = random_goal(seed // 2, 13, model.sizes[-1])
     smoothing = 0.1 * (seed % 3)
-    loss, logits, grad, bias_grad = kernel_gradients(model, x[:13], labels, 16, smoothing)
+    weights = random_weights(seed, 13) if weighted else EVEN
+    loss, logits, grad, bias_grad = kernel_gradients(model, x[:13], labels, 16, smoothing, weights)
     views = model.layer_views()
-    expected = gradients(views, x[:13].T.astype(float), labels, smoothing)
+    expected = gradients(views, x[:13].T.astype(float), labels, smoothing, weights if weighted else 1.0)
     if quantized:
         np.testing.assert_array_equal(logits, expected[1])
     else:
@@ -57,23 +66,42 @@ def test_step_equals_numpy(seed, quantized):
         np.testing.assert_allclose(bias_grad[model.sizes[0] :], biases, rtol=2e-3, atol=atol)
 
 
+@pytest.mark.parametrize("weights", [1.0, np.array([0.0, 3.0, 0.1, 1.0, 20.0])], ids=["even", "weighted"])
 @pytest.mark.parametrize("regression", [False, True])
 @pytest.mark.parametrize("seed", range(1, 12, 2))  # with biases: no accumulator sits on the kink at 0
-def test_numpy_gradient_equals_finite_differences(seed, regression):
+def test_numpy_gradient_equals_finite_differences(seed, regression, weights):
     model, x = random_model(seed, quantized=False, max_width=8)
     labels = random_goal(2 * seed + regression, 5, model.sizes[-1])
     views = model.layer_views()
     for view in views:
         object.__setattr__(view, "weight", view.weight.astype(np.float64))
     codes = x[:5].T.astype(float)
-    loss, _, d_weights, d_biases = gradients(views, codes, labels)
+    loss, _, d_weights, d_biases = gradients(views, codes, labels, weights=weights)
     for view, d_weight, d_bias in zip(views, d_weights, d_biases, strict=True):
         for values, slope in ((view.weight, d_weight), (view.bias, d_bias)):
             for k in range(min(4, values.size)):
                 values[k] += 1e-6
-                difference = (gradients(views, codes, labels)[0] - loss) / 1e-6 / 5
+                difference = (gradients(views, codes, labels, weights=weights)[0] - loss) / 1e-6 / 5
                 values[k] -= 1e-6
                 assert difference == pytest.approx(slope[k], abs=1e-4 + 1e-3 * abs(slope[k]))
+
+
+@pytest.mark.parametrize("regression", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_whole_weights_are_repetitions(seed, regression):
+    """Weights 0 to 3 in one batch give the gradient, the loss and the rewiring's input of samples taken so often."""
+    model, x = random_model(seed)
+    goal = random_goal(2 * seed + regression, 13, model.sizes[-1])
+    times = np.random.default_rng(seed).integers(0, 4, 13)
+    times[0] = 1
+    weights = (times * (13 / times.sum())).astype(np.float32)
+    loss, _, grad, bias_grad = kernel_gradients(model, x[:13], goal, 16, weights=weights)
+    grad, bias_grad = grad.copy(), bias_grad.copy()
+    each = np.repeat(np.arange(13), times)
+    other = kernel_gradients(model, x[each], goal[each], -(-len(each) // 16) * 16)
+    assert loss / 13 == pytest.approx(other[0] / len(each), rel=1e-4)
+    np.testing.assert_allclose(grad, other[2], rtol=2e-3, atol=1e-6 + 1e-4 * np.abs(grad).max(initial=0))
+    np.testing.assert_allclose(bias_grad, other[3], rtol=2e-3, atol=1e-6 + 1e-4 * np.abs(bias_grad).max(initial=0))
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

@@ -154,6 +154,12 @@ def test_a_task_that_does_not_fit_is_one_line(tmp_path, capsys, overrides, messa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("key", ["class_weight=balanced", "label_smoothing=0.1"])
+def test_what_is_for_classes_is_refused(tmp_path, capsys, key):
+    assert cli.main(["train", "diabetes", "--out", str(tmp_path / "run"), "--set", f"training.{key}"]) == 2
+    assert "is for a classification; data.task is a regression" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"y_train": np.full((200, 2), np.nan)}, "y_train[0, 0] = nan: targets lie in"),
     ({"y_train": np.full(200, 1e40)}, "y_train[0] = 1e+40: targets lie in"),
