@@ -36,9 +36,6 @@ MNIST_SHA256 = {  # of the uncompressed files
 _MOST_DIMENSIONS = 8
 _ROLES = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images", "y_test": "t10k-labels"}
 
-_FEW_CLASSES, _FEW_SAMPLES = 20, 5
-"""Labels are in doubt when there are more of them than that, and fewer samples for each than that."""
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -139,22 +136,6 @@ def _load_built_in(name: str) -> Dataset:
     if name == "mnist":
         return load_idx_folder(find_mnist(), name)
     return load_digits() if name == "digits" else load_diabetes()
-
-
-def doubt(dataset: Dataset) -> str | None:
-    """Why the labels of ``dataset`` look like numbers to be predicted, in a sentence; None where they don't."""
-    if dataset.task == "regression":
-        return None
-    values = np.unique(dataset.y_train)
-    if values.size <= _FEW_CLASSES:
-        return None
-    if _FEW_SAMPLES * values.size > len(dataset.y_train):
-        return (f"{len(dataset.y_train):,} training samples have {values.size:,} different labels: if they are numbers "
-                'to be predicted, set data.task = "regression"')
-    if dataset.n_classes > 2 * values.size:
-        return (f"labels go to {dataset.n_classes - 1:,}, but only {values.size:,} of them occur: if they are numbers "
-                'to be predicted, set data.task = "regression"')
-    return None
 
 
 def shuffled(dataset: Dataset, seed: int = 0) -> Dataset:

@@ -175,18 +175,7 @@ def test_unsound_targets_are_refused(tmp_path, change, message):
     assert message in str(caught.value)
 
 
-def test_numbers_that_are_taken_for_labels_raise_a_doubt(diabetes, tmp_path):
-    arrays = {"x_train": diabetes.x_train, "x_test": diabetes.x_test}
-    labels = {key: getattr(diabetes, key)[:, 0] for key in ("y_train", "y_test")}
-    spread = data.make_dataset("d", **arrays, y_train=labels["y_train"], y_test=np.minimum(labels["y_test"], 300))
-    assert "354 training samples have 196 different labels" in data.doubt(spread)
-    years = {key: 1900 + y % 30 * 3 for key, y in labels.items()}
-    assert "labels go to 1,987, but only 30 of them occur" in data.doubt(data.make_dataset("d", **arrays, **years))
-    for modulus in (2, 20, 60):
-        few = {key: y % modulus for key, y in labels.items()}
-        assert data.doubt(data.make_dataset("d", **arrays, **few)) is None
-    assert data.doubt(diabetes) is None
-    assert data.doubt(data.load("digits")) is None
+def test_fractions_as_labels_are_refused_with_the_task_to_set(tmp_path):
     arrays = linear(n_out=1)
     np.savez(tmp_path / "d.npz", **{key: a.ravel() if key.startswith("y") else a for key, a in arrays.items()})
     with pytest.raises(ValueError, match=r'numbers to be predicted need data\.task = "regression"'):
