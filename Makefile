@@ -5,7 +5,7 @@ CONFIG ?= auto
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train export verify sim accuracy accuracy-long bench-train test lint synth formal mutate clean
+.PHONY: help setup demo train export verify sim accuracy accuracy-long defaults bench-train test lint synth formal mutate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ accuracy: setup ## MNIST: DEEP R against a fixed random mask under the same budg
 
 accuracy-long: setup ## MNIST with 3,288 connections, and what each part of the recipe brings, mean of 3 seeds (an hour)
 	$(BIN)/python -m bench.accuracy --table budget3288
+
+defaults: setup ## untouched defaults on eight data sets beside RigL, SET, fixed positions and a dense MLP (30 minutes)
+	$(BIN)/python -m bench.defaults
 
 bench-train: setup ## a training step beside dense masks and scipy.sparse, and its scale to 10^12 positions (10 minutes)
 	$(BIN)/python -m bench.training_step && $(BIN)/python -m bench.training_step --wide && $(BIN)/python -m bench.scale
