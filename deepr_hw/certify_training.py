@@ -4,6 +4,7 @@ network."""
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from . import netfile
 from .checkpoint import Checkpoint, load_checkpoint
@@ -58,9 +59,13 @@ def _record(run: Path, net: IntNet | None) -> str | None:
     return other_run(record["run"], net)
 
 
+def _trained(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What training itself logged: recalls and remarks come to the last line when the network is frozen."""
+    return [{key: value for key, value in line.items() if key not in ("recalls", "remarks")} for line in lines]
+
+
 def _metrics(run: Path, net: IntNet | None, checkpoint: Checkpoint | None) -> tuple[int, str | None]:
-    text = (run / METRICS).read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
     low, high = min(line["active_min"] for line in lines), max(line["active_max"] for line in lines)
     runs = {line["run"] for line in lines}
     if len(runs) > 1:
@@ -71,7 +76,7 @@ def _metrics(run: Path, net: IntNet | None, checkpoint: Checkpoint | None) -> tu
         return low, f"between {low:,} and {high:,} connections were active"
     if checkpoint is not None:
         history = [EpochMetrics(**entry) for entry in checkpoint.about["history"]]
-        if text != "".join(as_line(epoch, checkpoint.about["run"]) for epoch in history):
+        if _trained(lines) != _trained([json.loads(as_line(epoch, checkpoint.about["run"])) for epoch in history]):
             return low, "not the epochs that the checkpoint has seen"
     return low, None
 
