@@ -58,7 +58,7 @@ def mutants(module: str, text: str) -> Iterator[Mutant]:
     body, skipping = text.index(");\n", text.index("module ")), False
     for number, line in enumerate(text.splitlines(), 1):
         start = sum(len(each) + 1 for each in text.splitlines()[: number - 1])
-        skipping = (skipping or "deepr_require" in line) and ");" not in line
+        skipping = (skipping or "deepr_require" in line or "deepr_rule" in line) and ");" not in line
         code = line.split("//")[0]
         if start < body or skipping or re.match(r"\s*(logic|localparam|`|\.(Ok|Message)|\) u_|initial)", code):
             continue
@@ -92,7 +92,7 @@ def _bench(lanes: int, seed: int, folder: Path) -> bool:
 
 
 def _unit(module: str, folder: Path) -> bool:
-    sources = [runner.RTL / f"{module}.sv", runner.RTL / "deepr_require.sv"]
+    sources = [runner.RTL / f"{name}.sv" for name in (module, "deepr_require", "deepr_rule")]
     for bits in (32, 20):
         made = runner.build("icarus", module, sources, {"ValueBits" if "argmax" in module else "AccBits": bits})
         runner.run(made, "deepr_hw.sim.bench_units", folder / str(bits), env={"DEEPR_ACC_BITS": str(bits)},

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from ..export.rtl_geometry import Geometry
+from ..export.rtl_geometry import STREAM_BYTES, Geometry
 from ..files import make_folder, write_text
 from . import runner
 from .open_tools import run_tool
 
-SCAN, ENGINE = "deepr_scan", "deepr_engine"
+SCAN, ENGINE, SHELL = "deepr_scan", "deepr_engine", "deepr_axi"
 
 _ECP5_LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 _XILINX_LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2,
@@ -155,3 +155,8 @@ def synthesize(sources: Sequence[Path], top: str, parameters: Mapping[str, int],
 def engine_netlist(geometry: Geometry, target_name: str, top: str = ENGINE, options: str = "") -> Netlist:
     """The engine of ``geometry`` on ``target_name``: bare, or behind six pins (``top`` = ``SCAN``) for nextpnr."""
     return synthesize(runner.rtl_sources(), top, geometry.parameters, target_name, options)
+
+
+def shell_netlist(geometry: Geometry, target_name: str, stream_bytes: int = STREAM_BYTES) -> Netlist:
+    """The engine of ``geometry`` within its AXI shell, as an export ships it (``deepr_top``)."""
+    return synthesize(runner.rtl_sources(), SHELL, geometry.parameters | {"StreamBytes": stream_bytes}, target_name)

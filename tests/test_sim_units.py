@@ -14,7 +14,7 @@ UNITS = [*[("requantizer", "deepr_requantize", "AccBits", bits) for bits in (20,
 
 
 def sources(*stems: str):
-    return [path for path in runner.rtl_sources() if path.stem in (*stems, "deepr_require")]
+    return [path for path in runner.rtl_sources() if path.stem in (*stems, "deepr_require", "deepr_rule")]
 
 
 @pytest.mark.parametrize(("test", "top", "width", "bits"), UNITS)
@@ -43,7 +43,7 @@ def test_a_mutant_is_seen(test: str, top: str, good: str, bad: str, tmp_path, mo
     text = (runner.RTL / f"{top}.sv").read_text()
     assert text.count(good) == 1
     (tmp_path / f"{top}.sv").write_text(text.replace(good, bad))
-    made = runner.build("icarus", top, [tmp_path / f"{top}.sv", runner.RTL / "deepr_require.sv"])
+    made = runner.build("icarus", top, [tmp_path / f"{top}.sv", *sources()])
     with pytest.raises(RuntimeError, match="1 of 1 tests failed"):
         runner.run(made, "deepr_hw.sim.bench_units", tmp_path / "run", env={"DEEPR_ACC_BITS": "32"}, testcase=test)
 
