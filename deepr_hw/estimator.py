@@ -159,7 +159,10 @@ class DeepRClassifier(ClassifierMixin, BaseEstimator):
         self._seed = int(check_random_state(self.random_state).randint(1 << 31))
         config = self._config(self.epochs)
         self._made_for = (config.network, config.budget)
-        self._state: TrainState = start(config, self._dataset(x, np.zeros(len(x), np.int64)))
+        one = self._dataset(x[:1], np.zeros(1, np.int64))  # a start looks at sizes and format, not at the samples
+        many = dataclasses.replace(one, x_train=np.broadcast_to(one.x_train, x.shape),
+                                   y_train=np.zeros(len(x), np.int64))
+        self._state: TrainState = start(config, many)
         if self._total() < self.n_connections:
             warnings.warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and "
                           "is dense", stacklevel=3)

@@ -24,18 +24,6 @@ EVEN = np.zeros(0, np.float32)
 """Weights of samples that all count the same."""
 
 
-def mean_one(weights: np.ndarray) -> np.ndarray:
-    """``weights`` (n,) times what makes their mean 1, so that they don't change the learning rate; float32. ``EVEN``
-    where all are the same. Raises ``ValueError`` when none is positive."""
-    largest = float(weights.max(initial=0))
-    if largest <= 0:
-        raise ValueError("sample weights: none is positive, so there is nothing to learn")
-    if (weights == largest).all():
-        return EVEN
-    share = weights / largest  # the mean of very large or very small ones would leave float64
-    return (share / share.mean()).astype(np.float32)
-
-
 def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
     """(n_classes,) float64 weights with which every class that has samples counts the same: those of scikit-learn's
     ``class_weight="balanced"``; 0 for a class without samples."""

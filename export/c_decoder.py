@@ -3,16 +3,13 @@
 The same bits as ``IntNet.decode``, for the reasons that ``c_encoder`` gives.
 """
 
-import ctypes
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from ..files import make_folder, write_text
 from ..info import ANSWER
 from ..ir import IntNet
-from .c_encoder import FLAGS, GUARD, compiled, number, tables
+from .c_encoder import FLAGS, GUARD, call_per_sample, number, tables
 
 
 def board_files(net: IntNet) -> dict[str, str]:
@@ -105,14 +102,6 @@ def decode(net: IntNet, logits: np.ndarray, workdir: Path, flags: tuple[str, ...
 
     Raises ``RuntimeError`` when there is no C compiler or it refuses the file.
     """
-    logits = np.ascontiguousarray(logits, np.int32)
     values = np.empty(logits.shape, np.float32)
-    with tempfile.TemporaryDirectory(dir=make_folder(workdir)) as folder:  # the loader caches libraries by path
-        for name, text in board_files(net).items():
-            write_text(Path(folder) / name, text)
-        library = compiled(Path(folder) / "deepr_decode.c", flags)
-    function = library.deepr_decode
-    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p), None
-    for sample, result in zip(logits, values, strict=True):
-        function(sample.ctypes.data, result.ctypes.data)
+    call_per_sample(board_files(net), "deepr_decode", logits.astype(np.int32), values, workdir, flags)
     return values

@@ -175,17 +175,25 @@ def encode(net: IntNet, values: np.ndarray, workdir: Path, flags: tuple[str, ...
 
     Raises ``RuntimeError`` when there is no C compiler or it refuses the file.
     """
-    values = np.ascontiguousarray(as_float32(values))
+    values = as_float32(values)
     codes = np.empty(values.shape, net.x_format.dtype)
-    with tempfile.TemporaryDirectory(dir=make_folder(workdir)) as folder:  # the loader caches libraries by path
-        for name, text in board_files(net).items():
-            write_text(Path(folder) / name, text)
-        library = compiled(Path(folder) / "deepr_encode.c", flags)
-    function = library.deepr_encode
-    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p), None
-    for sample, result in zip(values, codes, strict=True):
-        function(sample.ctypes.data, result.ctypes.data)
+    call_per_sample(board_files(net), "deepr_encode", values, codes, workdir, flags)
     return codes
+
+
+def call_per_sample(files: Mapping[str, str], name: str, given: np.ndarray, results: np.ndarray, workdir: Path,
+                    flags: tuple[str, ...]) -> None:
+    """Compile ``name``.c of ``files`` and let its function ``name(input, result)`` fill ``results`` (n, ...) from
+    ``given`` (n, ...), sample by sample. Raises ``RuntimeError`` as ``compiled``."""
+    given = np.ascontiguousarray(given)
+    with tempfile.TemporaryDirectory(dir=make_folder(workdir)) as folder:  # the loader caches libraries by path
+        for file, text in files.items():
+            write_text(Path(folder) / file, text)
+        library = compiled(Path(folder) / f"{name}.c", flags)
+    function = getattr(library, name)
+    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+    for sample, result in zip(given, results, strict=True):
+        function(sample.ctypes.data, result.ctypes.data)
 
 
 def missing_program(options: Mapping[str, object]) -> str | None:
