@@ -117,8 +117,9 @@ class DataConfig:
 class NetworkConfig:
     """``[network]``: widths of the hidden layers; the ends follow from the data.
 
-    init : theta at first, ``|N(0, 1)|`` divided by the root of ``fan_in``: a layer's connections per output, at
-           least 1, so that the signal keeps its size; or of ``n_in``: its inputs, as the paper's authors do
+    init : the first connections. ``fan_in``: on complete paths, theta is ``|N(0, 1)|`` divided by the root of a layer's
+           connections per output, at least 1, so that the signal keeps its size; ``n_in``: anywhere in their groups,
+           divided by the root of the layer's inputs, as the paper's authors do
     """
 
     hidden: tuple[int, ...] = (300, 100)

@@ -188,11 +188,12 @@ def first_scales(sizes: tuple[int, ...], counts: np.ndarray, init: str) -> np.nd
 
 def make_connections(partition: Partition, rng: np.random.Generator, n_moments: int = 0,
                      init: str = "fan_in") -> Connections:
-    """Random connections: ``first_positions``, random signs, ``theta = |N(0, 1)| * first_scales``.
+    """Random connections: ``first_positions``, or for ``init = "n_in"`` uniform ones in each group, as in the paper;
+    random signs, ``theta = |N(0, 1)| * first_scales``.
 
     Source: Bellec et al. 2018 and the authors' code, which draws uniform positions, with replacement.
     """
-    source, out_idx = first_positions(partition, rng)
+    source, out_idx = first_positions(partition, rng) if init == "fan_in" else draw_positions(partition, rng)
     layer = np.repeat(np.arange(len(partition.sizes) - 1), partition.sizes[:-1])[source]
     scales = first_scales(partition.sizes, np.bincount(layer, minlength=len(partition.sizes) - 1), init)
     weight = (rng.standard_normal(source.size) * scales[layer]).astype(np.float32)

@@ -149,7 +149,7 @@ def grow_connections(partition: Partition, rng: np.random.Generator, n_moments: 
     n_sources = sum(partition.sizes[:-1])
     c = Connections(partition, np.zeros(n_sources + 1, np.int64), np.zeros(k, np.int32), np.zeros(k, np.float32),
                     np.zeros(k, np.int8), np.zeros(0, np.float32), np.zeros((n_moments, k), np.float32))
-    first = first_partition(partition)
+    first = first_partition(partition) if init == "fan_in" else partition
     groups = as_groups(first, np.zeros(first.n_groups, np.int64))
     groups = groups._replace(limits=groups.limits.copy())
     parts = max(1, min(32, k >> 20))

@@ -176,6 +176,17 @@ def test_chosen_integers_are_distinct(n, k):
     assert ((chosen >= 0) & (chosen < n)).all()
 
 
+@pytest.mark.parametrize("budget", [BudgetConfig(total=300), BudgetConfig(per_layer=(200, 60, 40))])
+def test_the_papers_first_positions_are_uniform_in_their_groups(budget):
+    partition = make_partition(budget, (30, 20, 10, 5))
+    made = make_connections(partition, np.random.default_rng(3), init="n_in")
+    source, out_idx = draw_positions(partition, np.random.default_rng(3))
+    np.testing.assert_array_equal(made.sources(), source)
+    np.testing.assert_array_equal(made.out_idx, out_idx)
+    ours = make_connections(partition, np.random.default_rng(3))
+    assert not np.array_equal(ours.sources(), source)
+
+
 def test_first_positions_fill_every_group():
     partition = partition_of("odd")
     source, out_idx = draw_positions(partition, np.random.default_rng(0))

@@ -117,7 +117,7 @@ def test_scales_are_found_anew_up_to_calibrate_epochs_and_then_stay(tmp_path, di
         used.append(read.formats["w_formats"])
         fresh.append([weight_format(weight, 8) for weight in layers])
 
-    train(load_config("digits", ["training.epochs=7", "training.learning_rate=1.0", "training.decay=1.0",
+    train(load_config("digits", ["training.epochs=7", "training.learning_rate=2.0", "training.decay=1.0",
                                  "quantization.warmup_epochs=1", f"quantization.calibrate_epochs={last}",
                                  "quantization.calibrate_every=0"]), digits, tmp_path, progress=look)
     last = max(last, 1)  # the first quantized epoch needs scales
