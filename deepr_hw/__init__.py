@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .estimator import DeepRClassifier
+    from .estimator import DeepRClassifier, DeepRRegressor
 
-__all__ = ["DeepRClassifier", "__version__"]
+__all__ = ["DeepRClassifier", "DeepRRegressor", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """``DeepRClassifier`` on first use: importing the package alone stays light."""
-    if name == "DeepRClassifier":
-        from .estimator import DeepRClassifier
+    """The estimators on first use: importing the package alone stays light."""
+    if name in ("DeepRClassifier", "DeepRRegressor"):
+        from . import estimator
 
-        return DeepRClassifier
+        return getattr(estimator, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -295,7 +295,7 @@ def make_dataset(name: str, x_train: np.ndarray, y_train: np.ndarray, x_test: np
     """Checked ``Dataset``. Raises ``ValueError`` naming the array, the place and the value."""
     for key, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         _check_samples(f"x_{key}", x)
-        _check_targets(f"y_{key}", y, len(x)) if task == "regression" else _check_labels(f"y_{key}", y, len(x))
+        check_targets(f"y_{key}", y, len(x)) if task == "regression" else _check_labels(f"y_{key}", y, len(x))
     if x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(f"x_train has samples of shape {x_train.shape[1:]}, x_test of {x_test.shape[1:]}")
     values = [x.reshape(len(x), -1) for x in (x_train, x_test)]
@@ -343,7 +343,8 @@ def _check_labels(key: str, y: np.ndarray, n: int) -> None:
                          'need data.task = "regression"')
 
 
-def _check_targets(key: str, y: np.ndarray, n: int) -> None:
+def check_targets(key: str, y: np.ndarray, n: int) -> None:
+    """Raise ``ValueError`` naming the array ``key`` for what can't be the targets of a regression on ``n`` samples."""
     if y.ndim not in (1, 2) or len(y) != n or y.size == 0 or y.dtype.kind not in "uif":
         raise ValueError(f"{key}: has shape {y.shape} of {y.dtype} for {n} samples, expected (n,) or (n, n_out) "
                          "numbers")

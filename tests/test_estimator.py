@@ -8,19 +8,25 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from deepr_hw import DeepRClassifier, engines, netfile, reference
+from deepr_hw import DeepRClassifier, DeepRRegressor, engines, netfile, reference
 from deepr_hw.config import METHODS
+from deepr_hw.export import onnx_flavours, onnx_qdq
+from deepr_hw.export.onnx_session import run_model
 from deepr_hw.share import share_out, share_per_layer
 
 # scikit-learn says that two of its checks can't run here: no pandas, and no SciPy in array API mode
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 
 
-@parametrize_with_checks([DeepRClassifier(), DeepRClassifier(hidden=(20,), n_connections=20, budget="global")])
-@pytest.mark.filterwarnings("ignore:n_connections = 20. the network has only:UserWarning")
+@parametrize_with_checks([DeepRClassifier(), DeepRClassifier(hidden=(20,), n_connections=20, budget="global"),
+                          DeepRRegressor(), DeepRRegressor(hidden=(20,), n_connections=80, budget="global")])
+@pytest.mark.filterwarnings("ignore:n_connections = .0. the network has only:UserWarning")
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -246,3 +252,102 @@ def test_shares_add_up_within_the_positions():
         assert all(1 <= share <= n for share, n in zip(shares, positions, strict=True))
     with pytest.raises(ValueError, match=r"11 connections: 2 layers with 4 \+ 6 positions can share out 2 to 10"):
         share_out(11, (1, 1), (4, 6))
+
+
+# Regression
+
+def linear(n_out=3, n=300, seed=0):
+    """Samples and targets of very different units, linear but for a little noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(5, 3, (n, 12))
+    y = (x - 5) @ rng.normal(0, 1, (12, n_out)) + rng.normal(0, 0.5, (n, n_out))
+    return x, y * np.array([1e-4, 1.0, 2e6])[:n_out] + np.array([3.0, -1e3, 1e7])[:n_out]
+
+
+def regressor(**parameters):
+    return DeepRRegressor(**{"hidden": (24,), "n_connections": 200, "epochs": 20, "random_state": 0, **parameters})
+
+
+@pytest.fixture(scope="module")
+def regression():
+    x, y = linear()
+    return regressor().fit(x[:200], y[:200]), x[200:], y[200:]
+
+
+def test_a_regressor_learns_targets_of_any_unit(regression):
+    model, x, y = regression
+    assert model.score(x, y) > 0.85
+    assert min(r2_score(y, model.predict(x), multioutput="raw_values")) > 0.8
+    net = model.to_intnet()
+    assert (net.task, net.n_connections, model.n_connections_, model.n_outputs_) == ("regression", 200, 200, 3)
+    natural = np.ldexp(reference.logits(net, model.encode(x)).astype(np.float64), -net.logit_frac).astype(np.float32)
+    by_hand = (natural - net.output_map.offset) * net.output_map.factor
+    np.testing.assert_array_equal(model.predict(x), by_hand.astype(np.float64))
+
+
+def test_answers_are_shaped_as_y_was():
+    x, y = linear(1)
+    flat, column = regressor(epochs=2).fit(x, y[:, 0]), regressor(epochs=2).fit(x, y)
+    assert flat.predict(x).shape == (300,)
+    assert column.predict(x).shape == (300, 1)
+    np.testing.assert_array_equal(flat.predict(x), column.predict(x)[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool, object])
+def test_whole_numbers_are_targets_too(dtype):
+    x, y = linear(1)
+    whole = (y[:, 0] > 3 if dtype is bool else np.round((y[:, 0] - 3) * 1e5) + 100).astype(dtype)
+    np.testing.assert_array_equal(regressor(epochs=2).fit(x, whole).predict(x),
+                                  regressor(epochs=2).fit(x, whole.astype(np.float64)).predict(x))
+
+
+def test_a_regressors_onnx_files_give_what_it_predicts(regression, tmp_path):
+    model, x, _ = regression
+    net, values = model.to_intnet(), x.astype(np.float32)
+    paths = {name: onnx_flavours.export(net, tmp_path, name, batch="n")["path"] for name in ("qdq", "qonnx")}
+    found = run_model(paths["qdq"], values, options=onnx_qdq.SESSION_OPTIONS)
+    np.testing.assert_array_equal(found["prediction"], model.predict(x))
+    np.testing.assert_array_equal(net.output_map(run_model(paths["qonnx"], values)["logits"]), model.predict(x))
+
+
+def test_a_regressors_file_keeps_the_unit(regression, tmp_path):
+    model, x, _ = regression
+    netfile.save(model.to_intnet(), tmp_path / "net.safetensors")
+    net = netfile.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(net.decode(reference.logits(net, net.encode(x))), model.predict(x))
+
+
+def test_a_regressor_learns_from_parts_and_goes_on_from_a_pickle():
+    x, y = linear()
+    one = regressor(n_connections=300)
+    for _ in range(8):
+        for part in range(0, 300, 100):
+            one.partial_fit(x[part : part + 100], y[part : part + 100])
+    assert one.score(x, y) > 0.8
+    two = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(one.partial_fit(x, y).predict(x), two.partial_fit(x, y).predict(x))
+    with pytest.raises(ValueError, match="y has 2 outputs, the network has 3"):
+        one.partial_fit(x, y[:, :2])
+
+
+@pytest.mark.parametrize(("y", "message"), [
+    (np.full(300, 1e40), r"y\[0\] = 1e\+40: targets lie in -2\*\*100 to 2\*\*100"),
+    (np.full((300, 2), np.nan), "Input y contains NaN"),
+    (np.zeros((300, 201)), "n_connections = 200: must be a whole number, at least one for each of the 201 outputs"),
+])
+def test_targets_that_no_regression_can_have(y, message):
+    with pytest.raises(ValueError, match=message):
+        regressor().fit(linear()[0], y)
+
+
+def test_constant_targets_are_answered_exactly_enough():
+    x, _ = linear()
+    np.testing.assert_allclose(regressor(epochs=3).fit(x, np.full(300, 7.25)).predict(x), 7.25, rtol=1e-6)
+
+
+def test_a_regressor_in_pipeline_and_search():
+    x, y = linear(1)
+    pipeline = make_pipeline(StandardScaler(), regressor(epochs=3))
+    search = GridSearchCV(pipeline, {"deeprregressor__n_connections": [12, 200]}, cv=3).fit(x, y[:, 0])
+    assert search.best_params_ == {"deeprregressor__n_connections": 200}
+    assert clone(regressor(n_connections=50)).n_connections == 50
