@@ -24,11 +24,14 @@ EVEN = np.zeros(0, np.float32)
 """Weights of samples that all count the same."""
 
 
-def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
+def balanced_weights(labels: np.ndarray, n_classes: int, weights: np.ndarray | None = None) -> np.ndarray:
     """(n_classes,) float64 weights with which every class that has samples counts the same: those of scikit-learn's
-    ``class_weight="balanced"``; 0 for a class without samples."""
-    counts = np.bincount(labels, minlength=n_classes)
-    return np.divide(len(labels), np.count_nonzero(counts) * counts, out=np.zeros(n_classes), where=counts > 0)
+    ``class_weight="balanced"``; 0 for a class without samples.
+
+    weights : (n,) what the samples count already, where that differs
+    """
+    counts = np.bincount(labels, weights, n_classes)
+    return np.divide(counts.sum(), np.count_nonzero(counts) * counts, out=np.zeros(n_classes), where=counts > 0)
 
 
 def measure(task: str, outputs: np.ndarray, y: np.ndarray, output_map: Affine = IDENTITY) -> Scores:
