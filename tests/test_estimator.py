@@ -1,8 +1,10 @@
 """The scikit-learn estimator: scikit-learn's own checks, the same integers as its frozen network, odd data."""
 
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -652,3 +654,14 @@ def test_a_regressor_in_pipeline_and_search():
     search = GridSearchCV(pipeline, {"deeprregressor__n_connections": [12, 200]}, cv=3).fit(x, y[:, 0])
     assert search.best_params_ == {"deeprregressor__n_connections": 200}
     assert clone(regressor(n_connections=50)).n_connections == 50
+
+
+def test_the_documents_example_runs(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    r2, epochs, best = map(float, capsys.readouterr().out.split())
+    assert r2 > 0.3
+    assert best > 0.3
+    assert 1 < epochs <= 30
