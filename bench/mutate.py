@@ -55,11 +55,11 @@ class Mutant:
 
 def mutants(module: str, text: str) -> Iterator[Mutant]:
     """Every mutant of ``text``; comments, ports, parameters, declarations and elaboration checks are left alone."""
-    body, skipping = text.index(");\n", text.index("module ")), False
+    body, skipping, above = text.index(");\n", text.index("module ")), False, ""
     for number, line in enumerate(text.splitlines(), 1):
         start = sum(len(each) + 1 for each in text.splitlines()[: number - 1])
-        skipping = (skipping or "deepr_require" in line or "deepr_rule" in line) and ");" not in line
-        code = line.split("//")[0]
+        skipping = (skipping and not above.endswith((");", ")"))) or "deepr_require" in line or "`DEEPR_" in line
+        above, code = line.rstrip(), line.split("//")[0]
         if start < body or skipping or re.match(r"\s*(logic|localparam|`|\.(Ok|Message)|\) u_|initial)", code):
             continue
         for pattern, replacement in OPERATORS:
@@ -92,9 +92,9 @@ def _bench(lanes: int, seed: int, folder: Path) -> bool:
 
 
 def _unit(module: str, folder: Path) -> bool:
-    sources = [runner.RTL / f"{name}.sv" for name in (module, "deepr_require", "deepr_rule")]
     for bits in (32, 20):
-        made = runner.build("icarus", module, sources, {"ValueBits" if "argmax" in module else "AccBits": bits})
+        width = "ValueBits" if "argmax" in module else "AccBits"
+        made = runner.build("icarus", module, runner.rtl_sources(), {width: bits})
         runner.run(made, "deepr_hw.sim.bench_units", folder / str(bits), env={"DEEPR_ACC_BITS": str(bits)},
                    testcase=UNITS[module])
         if "argmax" in module:

@@ -1,28 +1,23 @@
 """Drives the engine's AXI4-Lite port through any ``write(address, value)`` and ``read(address) -> value``.
 
-PYNQ's MMIO, a UART bridge or a simulator: the driver knows registers, not buses. Register map: ``rtl/deepr_axil.sv``.
+PYNQ's MMIO, a UART bridge or a simulator: the driver knows registers, not buses. Register map: ``rtl_registers``.
 """
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from . import rtl_registers
 from .rtl_geometry import Geometry
 from .rtl_image import Image
+from .rtl_registers import ENGINE_ID, ENGINE_VERSION, REGISTERS, field, offset
 
-ID, VERSION, SIZE_0, SIZE_1, CONTROL, STATUS, ERRORS, ADDRESS, DATA, SAMPLES, CYCLES, STALLS, MACS = range(0, 0x34, 4)
-ENGINE_ID, ENGINE_VERSION = 0x44454550, 0x00020000
-ENABLE, SWAP, CLEAR = 1, 2, 4
-BUSY, SWAPPING, BANK, LOADED = 1, 2, 4, 8
-CAUSES = (
-    "a frame was too short",
-    "a frame was too long or TLAST was missing",
-    "a load address or value was out of range",
-    "a load or a swap was refused: the only bank was running, or the other one holds no network or other frame sizes",
-    "the layer descriptors have no end",
-    "a logit was out of place",
-    "a register that does not exist or can't be written was accessed",
-)
+ID, VERSION, SIZE_0, SIZE_1 = map(offset, ("ID", "VERSION", "SIZE_0", "SIZE_1"))
+CONTROL, STATUS, ERRORS, ADDRESS, DATA = map(offset, ("CONTROL", "STATUS", "ERRORS", "ADDRESS", "DATA"))
+SAMPLES, CYCLES, STALLS, MACS = map(offset, ("SAMPLES", "CYCLES", "STALLS", "MACS"))
+ENABLE, SWAP, CLEAR = (field("CONTROL", name).mask for name in ("enable", "swap", "clear"))
+BUSY, SWAPPING, BANK, LOADED = (field("STATUS", name).mask for name in ("busy", "swapping", "bank", "loaded"))
+CAUSES = tuple(cause.message for cause in rtl_registers.CAUSES)
 
 
 @dataclass(frozen=True)
@@ -62,10 +57,10 @@ class Driver:
             raise ValueError(f"register ID = {found:#010x}: expected {ENGINE_ID:#010x}, this is no engine")
         if (version := self.read(VERSION)) != ENGINE_VERSION:
             raise ValueError(f"register VERSION = {version:#010x}: this driver knows {ENGINE_VERSION:#010x}")
-        a, b = self.read(SIZE_0), self.read(SIZE_1)
-        return Geometry(lanes=a & 255, classes=1 << (a >> 8 & 255), acc_bits=a >> 16 & 255, banks=a >> 24,
-                        rows=1 << (b & 255), words=1 << (b >> 8 & 255), bias_words=1 << (b >> 16 & 255),
-                        layers=1 << (b >> 24))
+        sizes = {part.name: (self.read(each.offset) & part.mask) >> part.low
+                 for each in REGISTERS if each.name in ("SIZE_0", "SIZE_1") for part in each.fields}
+        depths = {name.removeprefix("log_"): 1 << value for name, value in sizes.items() if name.startswith("log_")}
+        return Geometry(lanes=sizes["lanes"], acc_bits=sizes["acc_bits"], banks=sizes["banks"], **depths)
 
     def load(self, image: Image) -> None:
         """``image`` into a stopped engine, and that bank chosen to run.

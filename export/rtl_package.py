@@ -3,7 +3,6 @@
 The folder stands alone: ``make`` in it plays the golden vectors through the engine with plain Icarus, no Python.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,10 @@ from ..info import ANSWER
 from ..ir import IntNet
 from . import c_decoder, c_encoder
 from .rtl_driver import register_writes
-from .rtl_geometry import STREAM_BYTES
+from .rtl_geometry import STREAM_BYTES, Geometry
 from .rtl_image import Image
+from .rtl_registers import c_header
+from .rtl_sources import RTL, rtl_files
 
 _ROOT = Path(__file__).resolve().parent.parent
 N_GOLDEN = 8
@@ -58,12 +59,14 @@ def package_texts(net: IntNet, image: Image, stream_bytes: int = STREAM_BYTES) -
     """The package beside the memory image: texts by path."""
     x = golden_codes(net)
     parameters = image.geometry.parameters
-    sources = sorted((_ROOT / "rtl").glob("deepr_*.sv"))
-    texts = {f"rtl/{path.name}": path.read_text() for path in sources}
-    texts["rtl/deepr_top.sv"] = _top(parameters | {"StreamBytes": stream_bytes})
+    texts = {f"rtl/{path.name}": path.read_text() for path in rtl_files()}
+    texts["rtl/deepr_top.sv"] = _top(image.geometry, stream_bytes)
+    names = [*texts, "bench/deepr_player.sv", "bench/deepr_selftest.sv"]
     return texts | {
         "bench/deepr_player.sv": (_ROOT / "sim" / "deepr_player.sv").read_text(),
         "bench/deepr_selftest.sv": _selftest(parameters),
+        "deepr.f": "".join(f"{name}\n" for name in ["+incdir+rtl", *names]),
+        "deepr_registers.h": c_header(),
         "golden_beats.txt": beats_text(x, image.geometry.lanes),
         "golden_expect.txt": expect_text(net, x),
         "load_axil.txt": "".join(f"{address:02x} {value:08x}\n" for address, value in register_writes(image.writes)),
@@ -84,8 +87,8 @@ def _readme(net: IntNet, lanes: int) -> str:
     return f"""# The engine with a network of K = {net.n_connections:,}
 
 `make` plays the golden vectors through the engine (Icarus). `rtl/deepr_top.sv` is the top; `load_axil.txt` holds the
-register writes (address, data) that load the network, `load.txt` the same for the bare load port; `manifest.json` has
-the sizes, cycles and units.
+register writes (address, data) that load the network, `load.txt` the same for the bare load port; `deepr_registers.h`
+has the registers for C, `manifest.json` the sizes, cycles and units. `deepr.f` lists the sources in order.
 
 ## From values to bytes
 
@@ -132,12 +135,14 @@ def _assign(parameters: dict[str, int]) -> str:
     return ", ".join(f".{name}({value})" for name, value in parameters.items())
 
 
-def _top(parameters: dict[str, int]) -> str:
+def _top(geometry: Geometry, stream_bytes: int) -> str:
     """``deepr_axi`` under the name ``deepr_top`` with the parameters of this network as defaults."""
-    text = (_ROOT / "rtl" / "deepr_axi.sv").read_text().replace("module deepr_axi #(", "module deepr_top #(")
-    for name, value in parameters.items():
-        text, n = re.subn(rf"(  parameter int {name} = )\d+", rf"\g<1>{value}", text)
-        assert n == 1, name
+    text = (RTL / "deepr_axi.sv").read_text()
+    declared = ",\n".join(f"  parameter int {name} = {value}" for name, value in geometry.parameters.items())
+    for old, new in (("module deepr_axi\n", "module deepr_top\n"), ("  `DEEPR_PARAMETERS", declared),
+                     ("parameter int StreamBytes = 8", f"parameter int StreamBytes = {stream_bytes}")):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
     return text
 
 
@@ -184,8 +189,8 @@ _MAKEFILE = """\
 test: selftest
 \tvvp -n selftest +load=load.txt +beats=golden_beats.txt +expect=golden_expect.txt +out=golden_out.txt +frames={frames}
 
-selftest: $(wildcard rtl/*.sv bench/*.sv)
-\tiverilog -g2012 -s deepr_selftest -o $@ $^
+selftest: deepr.f $(wildcard rtl/*.sv rtl/*.svh bench/*.sv)
+\tiverilog -g2012 -s deepr_selftest -o $@ -c deepr.f
 
 clean:
 \trm -f selftest golden_out.txt
@@ -193,7 +198,7 @@ clean:
 
 
 def _core(names: list[str]) -> str:
-    files = "\n".join(f"      - {name}" for name in names)
+    files = "\n".join(f"      - {name}" + ": {is_include_file: true}" * name.endswith(".svh") for name in names)
     return f"""CAPI=2:
 name: "deepr_hw:engine:deepr_top:1.0.0"
 description: Sparse neural network engine that walks K loadable connections, AXI4-Stream and AXI4-Lite
@@ -241,7 +246,8 @@ parameters:
 _TCL = """\
 # vivado -mode batch -source package_ip.tcl: packages deepr_top as an IP in ip/
 create_project -in_memory -part xc7z020clg400-1
-add_files [glob rtl/*.sv]
+add_files [glob rtl/*.svh rtl/*.sv]
+set_property include_dirs rtl [current_fileset]
 set_property top deepr_top [current_fileset]
 update_compile_order -fileset sources_1
 ipx::package_project -root_dir ip -vendor deepr_hw -library user -taxonomy /UserIP -import_files -force

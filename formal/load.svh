@@ -48,17 +48,17 @@ always_ff @(posedge clk_i) begin
   {addr_s2_q, data_s2_q, allowed_s2_q} <= {addr_q, data_q, allowed};
   if (past_q && $past(rst_ni)) begin
     if (valid_s2_q && allowed_s2_q) begin
-      slot: assert (slot_we_o == (slot_ok ? 1 << to_lane : 0));
-      bias: assert (bias_we_o == (bias_ok ? 1 << to_lane : 0));
-      layer: assert (layer_we_o == layer_ok);
+      to_slots: assert (slot_we_o == (slot_ok ? 1 << to_lane : 0));
+      to_biases: assert (bias_we_o == (bias_ok ? 1 << to_lane : 0));
+      to_layers: assert (layer_we_o == layer_ok);
     end else begin
       nothing: assert (slot_we_o == '0 && bias_we_o == '0 && !layer_we_o);
     end
-    if (slot_we_o != '0) slot_word: assert (row_o == to_index && slot_o == {data_s2_q[31:22], data_s2_q[AddrBits-1:0]});
-    if (bias_we_o != '0) bias_word: assert (word_o == to_index && $signed(bias_o) == $signed(data_s2_q));
-    if (layer_we_o) layer_word: assert (index_o == to_index && layer_o[$clog2(Rows)-1:0] == data_s2_q[15:0]);
+    if (slot_we_o != '0) slot_as_sent: assert (row_o == to_index && slot_o == {data_s2_q[31:22], data_s2_q[AddrBits-1:0]});
+    if (bias_we_o != '0) bias_as_sent: assert (word_o == to_index && $signed(bias_o) == $signed(data_s2_q));
+    if (layer_we_o) layer_as_sent: assert (index_o == to_index && layer_o[$clog2(Rows)-1:0] == data_s2_q[15:0]);
     range: assert (range_o == (valid_s2_q && !any_ok));
-    busy: assert (busy_o == ((valid_s2_q && !allowed_s2_q && any_ok) ||
+    refused: assert (refused_o == ((valid_s2_q && !allowed_s2_q && any_ok) ||
                              $past((swap_q[2] && !swap_o) || (swap_i && swapping_o))));
   end
 end

@@ -1,6 +1,9 @@
 // Index of the largest value of a frame, ties to the lowest index.
 //
-// Latency: index_o is valid in the cycle after the frame's last value and until the next frame's first one.
+// Latency: index_o is valid in the cycle after the frame's last value and until the next frame's
+//          first one.
+`include "deepr_macros.svh"
+
 module deepr_argmax #(
   parameter int ValueBits = 32,
   parameter int IndexBits = 8
@@ -27,9 +30,8 @@ module deepr_argmax #(
 
   always_ff @(posedge clk_i) if (valid_i) {inside_q, next_q} <= {1'b1, index_i + 1'b1};
 
-  deepr_rule #(.Of("argmax"), .Message("the classes of a frame come in order, from 0 on"), .Reset(1'b0)) u_order (
-    .clk_i(clk_i), .rst_ni(1'b1), .ok_i(!valid_i || !(|index_i) || (inside_q && index_i == next_q))
-  );
+  `DEEPR_ASSUME_ALWAYS("argmax", "the classes of a frame come in order, from 0 on",
+    !valid_i || !(|index_i) || (inside_q && index_i == next_q))
 
 `ifdef PROVE_ARGMAX
 `include "argmax.svh"

@@ -1,17 +1,16 @@
 // The engine with AXI4-Stream samples and logits and an AXI4-Lite control and load port.
 //
-// Samples: frames of the network's input bytes, StreamBytes per beat, null bytes (TKEEP) only at the end of a frame.
-// Logits:  frames of int32, lowest byte first; TUSER is the class with the largest logit, valid in the whole frame.
-// Control: register map in deepr_axil.sv. irq_o is high while an error flag is set.
-module deepr_axi #(
-  parameter int Lanes = 8,
-  parameter int Rows = 512,
-  parameter int Words = 512,
-  parameter int BiasWords = 256,
-  parameter int Layers = 8,
-  parameter int Classes = 16,
-  parameter int AccBits = 32,
-  parameter int Banks = 2,
+// Samples: frames of the network's input bytes, StreamBytes per beat, null bytes (TKEEP) only at
+//          the end of a frame.
+// Logits:  frames of int32, lowest byte first; TUSER is the class with the largest logit, valid in
+//          the whole frame.
+// Control: register map in README.md. irq_o is high while an error flag is set.
+`include "deepr_macros.svh"
+
+module deepr_axi
+  `DEEPR_IMPORT
+#(
+  `DEEPR_PARAMETERS,
   parameter int StreamBytes = 8
 ) (
   input  logic                       aclk,
@@ -55,10 +54,11 @@ module deepr_axi #(
     .Message("deepr_axi: StreamBytes must be 1, 4 or 8")
   ) u_stream_ok ();
 
-  logic                       enable, swap, clear, load_valid, load_ready, busy, swapping, bank, loaded;
+  logic                       enable, swap, clear, load_valid, load_ready;
+  logic                       busy, swapping, bank, loaded;
   logic [23:0]                load_addr;
   logic [31:0]                load_data, samples, cycles, stalls, macs;
-  logic [5:0]                 error;
+  logic [EngineErrors-1:0]    error;
   logic                       s_valid, s_ready, s_last, m_valid, m_ready, m_last, unused_user;
   logic [8*Lanes-1:0]         s_data;
   logic [Lanes-1:0]           s_keep;
@@ -66,41 +66,118 @@ module deepr_axi #(
   logic [$clog2(Classes)-1:0] m_class;
 
   deepr_axil #(
-    .Lanes(Lanes), .Rows(Rows), .Words(Words), .BiasWords(BiasWords), .Layers(Layers), .Classes(Classes),
-    .AccBits(AccBits), .Banks(Banks)
+    `DEEPR_PASS
   ) u_axil (
-    .clk_i(aclk), .rst_ni(aresetn), .awvalid_i(s_axil_awvalid), .awready_o(s_axil_awready),
-    .awaddr_i(s_axil_awaddr), .wvalid_i(s_axil_wvalid), .wready_o(s_axil_wready), .wdata_i(s_axil_wdata),
-    .wstrb_i(s_axil_wstrb), .bvalid_o(s_axil_bvalid), .bready_i(s_axil_bready), .bresp_o(s_axil_bresp),
-    .arvalid_i(s_axil_arvalid), .arready_o(s_axil_arready), .araddr_i(s_axil_araddr), .rvalid_o(s_axil_rvalid),
-    .rready_i(s_axil_rready), .rdata_o(s_axil_rdata), .rresp_o(s_axil_rresp), .irq_o,
-    .enable_o(enable), .swap_o(swap), .clear_o(clear), .load_valid_o(load_valid), .load_ready_i(load_ready),
-    .load_addr_o(load_addr), .load_data_o(load_data), .busy_i(busy), .swapping_i(swapping), .bank_i(bank),
-    .loaded_i(loaded), .error_i(error), .samples_i(samples), .cycles_i(cycles), .stalls_i(stalls), .macs_i(macs)
+    .clk_i(aclk),
+    .rst_ni(aresetn),
+    .awvalid_i(s_axil_awvalid),
+    .awready_o(s_axil_awready),
+    .awaddr_i(s_axil_awaddr),
+    .wvalid_i(s_axil_wvalid),
+    .wready_o(s_axil_wready),
+    .wdata_i(s_axil_wdata),
+    .wstrb_i(s_axil_wstrb),
+    .bvalid_o(s_axil_bvalid),
+    .bready_i(s_axil_bready),
+    .bresp_o(s_axil_bresp),
+    .arvalid_i(s_axil_arvalid),
+    .arready_o(s_axil_arready),
+    .araddr_i(s_axil_araddr),
+    .rvalid_o(s_axil_rvalid),
+    .rready_i(s_axil_rready),
+    .rdata_o(s_axil_rdata),
+    .rresp_o(s_axil_rresp),
+    .irq_o,
+    .enable_o(enable),
+    .swap_o(swap),
+    .clear_o(clear),
+    .load_valid_o(load_valid),
+    .load_ready_i(load_ready),
+    .load_addr_o(load_addr),
+    .load_data_o(load_data),
+    .busy_i(busy),
+    .swapping_i(swapping),
+    .bank_i(bank),
+    .loaded_i(loaded),
+    .error_i(error),
+    .samples_i(samples),
+    .cycles_i(cycles),
+    .stalls_i(stalls),
+    .macs_i(macs)
   );
 
-  deepr_axis_width #(.InBytes(StreamBytes), .OutBytes(Lanes)) u_samples (
-    .clk_i(aclk), .rst_ni(aresetn), .s_valid_i(s_axis_tvalid), .s_ready_o(s_axis_tready), .s_data_i(s_axis_tdata),
-    .s_keep_i(s_axis_tkeep), .s_last_i(s_axis_tlast), .s_user_i(1'b0), .m_valid_o(s_valid), .m_ready_i(s_ready),
-    .m_data_o(s_data), .m_keep_o(s_keep), .m_last_o(s_last), .m_user_o(unused_user)
+  deepr_axis_width #(
+    .InBytes(StreamBytes),
+    .OutBytes(Lanes)
+  ) u_samples (
+    .clk_i(aclk),
+    .rst_ni(aresetn),
+    .s_valid_i(s_axis_tvalid),
+    .s_ready_o(s_axis_tready),
+    .s_data_i(s_axis_tdata),
+    .s_keep_i(s_axis_tkeep),
+    .s_last_i(s_axis_tlast),
+    .s_user_i(1'b0),
+    .m_valid_o(s_valid),
+    .m_ready_i(s_ready),
+    .m_data_o(s_data),
+    .m_keep_o(s_keep),
+    .m_last_o(s_last),
+    .m_user_o(unused_user)
   );
 
   deepr_engine #(
-    .Lanes(Lanes), .Rows(Rows), .Words(Words), .BiasWords(BiasWords), .Layers(Layers), .Classes(Classes),
-    .AccBits(AccBits), .Banks(Banks)
+    `DEEPR_PASS
   ) u_engine (
-    .clk_i(aclk), .rst_ni(aresetn), .enable_i(enable), .clear_i(clear), .swap_i(swap), .swapping_o(swapping),
-    .bank_o(bank), .loaded_o(loaded), .load_valid_i(load_valid), .load_ready_o(load_ready), .load_addr_i(load_addr),
-    .load_data_i(load_data), .s_valid_i(s_valid), .s_ready_o(s_ready), .s_last_i(s_last), .s_keep_i(s_keep),
-    .s_data_i(s_data), .m_valid_o(m_valid), .m_ready_i(m_ready), .m_last_o(m_last), .m_data_o(m_data),
-    .m_class_o(m_class), .busy_o(busy), .error_o(error), .samples_o(samples), .cycles_o(cycles),
-    .stalls_o(stalls), .macs_o(macs)
+    .clk_i(aclk),
+    .rst_ni(aresetn),
+    .enable_i(enable),
+    .clear_i(clear),
+    .swap_i(swap),
+    .swapping_o(swapping),
+    .bank_o(bank),
+    .loaded_o(loaded),
+    .load_valid_i(load_valid),
+    .load_ready_o(load_ready),
+    .load_addr_i(load_addr),
+    .load_data_i(load_data),
+    .s_valid_i(s_valid),
+    .s_ready_o(s_ready),
+    .s_last_i(s_last),
+    .s_keep_i(s_keep),
+    .s_data_i(s_data),
+    .m_valid_o(m_valid),
+    .m_ready_i(m_ready),
+    .m_last_o(m_last),
+    .m_data_o(m_data),
+    .m_class_o(m_class),
+    .busy_o(busy),
+    .error_o(error),
+    .samples_o(samples),
+    .cycles_o(cycles),
+    .stalls_o(stalls),
+    .macs_o(macs)
   );
 
-  deepr_axis_width #(.InBytes(4), .OutBytes(StreamBytes), .UserBits($clog2(Classes))) u_logits (
-    .clk_i(aclk), .rst_ni(aresetn), .s_valid_i(m_valid), .s_ready_o(m_ready), .s_data_i(m_data), .s_keep_i(4'hf),
-    .s_last_i(m_last), .s_user_i(m_class), .m_valid_o(m_axis_tvalid), .m_ready_i(m_axis_tready),
-    .m_data_o(m_axis_tdata), .m_keep_o(m_axis_tkeep), .m_last_o(m_axis_tlast), .m_user_o(m_axis_tuser)
+  deepr_axis_width #(
+    .InBytes(4),
+    .OutBytes(StreamBytes),
+    .UserBits($clog2(Classes))
+  ) u_logits (
+    .clk_i(aclk),
+    .rst_ni(aresetn),
+    .s_valid_i(m_valid),
+    .s_ready_o(m_ready),
+    .s_data_i(m_data),
+    .s_keep_i(4'hf),
+    .s_last_i(m_last),
+    .s_user_i(m_class),
+    .m_valid_o(m_axis_tvalid),
+    .m_ready_i(m_axis_tready),
+    .m_data_o(m_axis_tdata),
+    .m_keep_o(m_axis_tkeep),
+    .m_last_o(m_axis_tlast),
+    .m_user_o(m_axis_tuser)
   );
 
 endmodule

@@ -1,9 +1,12 @@
 // AXI4-Stream width converter: gathers or splits bytes, lowest byte first.
 //
-// Law:     the kept bytes of a frame leave in the order in which they came; tkeep_i marks contiguous bytes from the
-//          lowest on, all of them except in the last beat of a frame. User data of a frame's last part goes along.
-//          Valid never waits for ready; one output beat per cycle when neither side pauses.
+// Law:     the kept bytes of a frame leave in the order in which they came; s_keep_i marks
+//          contiguous bytes from the lowest on, all of them except in the last beat of a frame.
+//          User data of a frame's last part goes along. Valid never waits for ready; one output
+//          beat per cycle when neither side pauses.
 // Latency: 1 cycle; none for equal widths.
+`include "deepr_macros.svh"
+
 module deepr_axis_width #(
   parameter int InBytes = 4,
   parameter int OutBytes = 8,
@@ -28,7 +31,11 @@ module deepr_axis_width #(
   if (InBytes == OutBytes) begin : gen_equal
     logic unused_clock;
     assign unused_clock = clk_i ^ rst_ni;
-    assign {m_valid_o, m_data_o, m_keep_o, m_last_o, m_user_o} = {s_valid_i, s_data_i, s_keep_i, s_last_i, s_user_i};
+    assign m_valid_o = s_valid_i;
+    assign m_data_o = s_data_i;
+    assign m_keep_o = s_keep_i;
+    assign m_last_o = s_last_i;
+    assign m_user_o = s_user_i;
     assign s_ready_o = m_ready_i;
   end else if (InBytes < OutBytes) begin : gen_gather
     localparam int Parts = OutBytes / InBytes, PartBits = $clog2(Parts);
@@ -41,7 +48,11 @@ module deepr_axis_width #(
 
     assign s_ready_o = !valid_q || m_ready_i;
     assign beat = s_valid_i && s_ready_o;
-    assign {m_valid_o, m_data_o, m_keep_o, m_last_o, m_user_o} = {valid_q, data_q, keep_q, last_q, user_q};
+    assign m_valid_o = valid_q;
+    assign m_data_o = data_q;
+    assign m_keep_o = keep_q;
+    assign m_last_o = last_q;
+    assign m_user_o = user_q;
 
     for (genvar p = 0; p < Parts; p++) begin : gen_part
       always_ff @(posedge clk_i) begin
@@ -57,13 +68,16 @@ module deepr_axis_width #(
         user_q <= s_user_i;
       end
       if (!rst_ni) begin
-        {valid_q, part_q} <= '0;
+        valid_q <= 1'b0;
+        part_q <= '0;
       end else begin
         if (beat) part_q <= s_last_i ? '0 : part_q + 1'b1;
         if (beat) valid_q <= s_last_i || part_q == '1;
         else if (m_ready_i) valid_q <= 1'b0;
       end
     end
+
+    `DEEPR_HOLDS(gen_holds, m_valid_o, m_ready_i, {m_last_o, m_user_o, m_keep_o, m_data_o})
   end else begin : gen_split
     localparam int Parts = InBytes / OutBytes, PartBits = $clog2(Parts);
 
@@ -87,14 +101,22 @@ module deepr_axis_width #(
     assign m_user_o = user_q;
 
     always_ff @(posedge clk_i) begin
-      if (s_valid_i && s_ready_o) {data_q, keep_q, last_q, user_q} <= {s_data_i, s_keep_i, s_last_i, s_user_i};
+      if (s_valid_i && s_ready_o) begin
+        data_q <= s_data_i;
+        keep_q <= s_keep_i;
+        last_q <= s_last_i;
+        user_q <= s_user_i;
+      end
       if (!rst_ni) begin
-        {valid_q, part_q} <= '0;
+        valid_q <= 1'b0;
+        part_q <= '0;
       end else begin
         if (s_ready_o) valid_q <= s_valid_i;
         if (m_valid_o && m_ready_i) part_q <= final_part ? '0 : part_q + 1'b1;
       end
     end
+
+    `DEEPR_HOLDS(gen_holds, m_valid_o, m_ready_i, {m_last_o, m_user_o, m_keep_o, m_data_o})
   end
 
 endmodule

@@ -1,10 +1,14 @@
 // Takes the final sums from the lanes in class order, one per cycle.
 //
-// Class o comes from lane o mod Lanes. A lane's sum is held until it is taken; the schedule guarantees that it is taken
-// before the lane ends its next class. end_i marks the last row of a sample: from then on every class is there.
-// clear_i, while no sample is under way: what a broken image left is forgotten.
-// Errors:  misplaced_o: a sum came before the last one was taken, or a class was not there at the end.
+// Class o comes from lane o mod Lanes. A lane's sum is held until it is taken; the schedule
+// guarantees that it is taken before the lane ends its next class. end_i marks the last row of a
+// sample: from then on every class is there. clear_i, while no sample is under way: what a broken
+// image left is forgotten.
+// Errors:  misplaced_o: a sum came before the last one was taken, or a class was not there at the
+//          end.
 // Latency: last_i, t_i, final_i, end_i belong to stage 8; a logit leaves in stage 10 or later.
+`include "deepr_macros.svh"
+
 module deepr_collect #(
   parameter int Lanes = 8,
   parameter int Classes = 16,
@@ -62,7 +66,11 @@ module deepr_collect #(
     class_o <= class_q;
     last_o <= final_class;
     if (!rst_ni || clear_i) begin
-      {valid_q, class_q, closing_q, valid_o, misplaced_o} <= '0;
+      valid_q <= '0;
+      class_q <= '0;
+      closing_q <= '0;
+      valid_o <= 1'b0;
+      misplaced_o <= 1'b0;
     end else begin
       valid_o <= take;
       valid_q <= (valid_q & ~taken) | (last_i & {Lanes{final_i}});
@@ -71,5 +79,8 @@ module deepr_collect #(
       misplaced_o <= (take && !here) || |(valid_q & ~taken & last_i & {Lanes{final_i}});
     end
   end
+
+  `DEEPR_ASSERT("no class is taken beyond the last one", class_q <= last_class_i || clear_i)
+  `DEEPR_ASSERT("two samples at most close", closing_q <= 2'd2)
 
 endmodule

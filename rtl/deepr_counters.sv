@@ -1,7 +1,8 @@
 // What the engine has done since reset or clear_i; 32 bits each, wrapping around.
 //
-// cycles: enabled cycles. stalls: those in which no row was walked. macs: slots walked whose `mac` flag is set, the
-// number of connections times the samples. samples: frames of logits that have left.
+// cycles: enabled cycles. stalls: those in which no row was walked. macs: slots walked whose `mac`
+// flag is set, the number of connections times the samples. samples: frames of logits that have
+// left.
 // Latency: 2 cycles from the event to the counter.
 module deepr_counters #(
   parameter int Lanes = 8
@@ -29,7 +30,14 @@ module deepr_counters #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni || clear_i) begin
-      {samples_o, cycles_o, stalls_o, macs_o, sum_q, cycle_q, stall_q, sample_q} <= '0;
+      samples_o <= '0;
+      cycles_o <= '0;
+      stalls_o <= '0;
+      macs_o <= '0;
+      sum_q <= '0;
+      cycle_q <= 1'b0;
+      stall_q <= 1'b0;
+      sample_q <= 1'b0;
     end else begin
       sum_q <= sum_d;
       cycle_q <= enable_i;

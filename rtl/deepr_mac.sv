@@ -1,7 +1,9 @@
 // Multiply-accumulate of one lane: one product per cycle, one bias per output.
 //
-// Law:     p = mac_i ? x_i * weight_i : 0;  sum of p since the last output (this one included) + bias_i -> t_o
-// Latency: x_i, weight_i, mac_i, last_i to t_o, last_o: 4 cycles; bias_i belongs 3 cycles after them.
+// Law:     p = mac_i ? x_i * weight_i : 0;
+//          sum of p since the last output (this one included) + bias_i -> t_o
+// Latency: x_i, weight_i, mac_i, last_i to t_o, last_o: 4 cycles; bias_i belongs 3 cycles after
+//          them.
 module deepr_mac #(
   parameter int AccBits = 32
 ) (

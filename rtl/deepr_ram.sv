@@ -1,7 +1,8 @@
 // Memory with one write port and one read port; the read takes one cycle.
 //
-// Law:     rdata_o in cycle t+1 is word raddr_i of cycle t; it has no value if that word was being written in cycle t.
-//          The schedule never uses such a word; simulation shows it as X, synthesis needs no logic for it.
+// Law:     rdata_o in cycle t+1 is word raddr_i of cycle t; it has no value if that word was being
+//          written in cycle t. The schedule never uses such a word; simulation shows it as X,
+//          synthesis needs no logic for it.
 // Latency: 1 cycle. No reset: a word has no value before it is written.
 module deepr_ram #(
   parameter int Width = 32,

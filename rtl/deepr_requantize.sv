@@ -1,11 +1,15 @@
 // Accumulator to 8-bit activation: round half to even, then saturate.
 //
-// Law:     q = (t_i >> shift) with the lowest bit cleared if shift > 0 and the shift drops only zeros;
-//          y_o = lo if q < lo, hi if q > hi, else q;  hi = 2**(ybits_i+1) - 1, lo = ysigned_i ? -hi-1 : 0.
-//          t_i is accumulator + half, half = 2**(shift-1) (0 for shift 0): the exporter adds the half to the bias, so
-//          that rounding needs no adder here. A tie is then a sum that drops only zeros; clearing the lowest bit takes
-//          it back to the even neighbour.
-// Latency: 3 cycles; shift_i belongs to the cycle of t_i, the fine shift and the limits are delayed here.
+// Law:     q = (t_i >> shift), the lowest bit cleared if shift > 0 and the shift drops only zeros;
+//          y_o = lo if q < lo, hi if q > hi, else q;
+//          hi = 2**(ybits_i+1) - 1, lo = ysigned_i ? -hi-1 : 0.
+//          t_i is accumulator + half, half = 2**(shift-1) (0 for shift 0): the exporter adds the
+//          half to the bias, so that rounding needs no adder here. A tie is then a sum that drops
+//          only zeros; clearing the lowest bit takes it back to the even neighbour.
+// Latency: 3 cycles; shift_i belongs to the cycle of t_i, the fine shift and the limits are delayed
+//          here.
+`include "deepr_macros.svh"
+
 module deepr_requantize #(
   parameter int AccBits = 32
 ) (
@@ -22,11 +26,12 @@ module deepr_requantize #(
     .Message("deepr_requantize: AccBits must lie in 16..33")
   ) u_acc_bits ();
 
-  // Everything but the dropped bits is carried xor the sign: a value in range has zeros above, a limit is the same
-  // number on both sides, and only y_o takes the sign back in.
+  // Everything but the dropped bits is carried xor the sign: a value in range has zeros above, a
+  // limit is the same number on both sides, and only y_o takes the sign back in.
   //
-  // Stage 1: shift by 0, 8, 16 or 24. Of the result only 15 bits can still reach y_o; the ones above tell just whether
-  // they are all zero. The masks depend on the layer only: yosys merges those of all lanes.
+  // Stage 1: shift by 0, 8, 16 or 24. Of the result only 15 bits can still reach y_o; the ones
+  // above tell just whether they are all zero. The masks depend on the layer only: yosys merges
+  // those of all lanes.
   logic [54:0] wide;
   logic [23:0] extended;
   logic [3:0]  dropped, above, end_bit;
@@ -65,7 +70,8 @@ module deepr_requantize #(
   logic       tie, sign_q, outside_q, zero_q;
 
   assign fine = coarse_q[{1'b0, fine_q}+:8];
-  assign tie = shifted_q && !coarse_dropped_q && !(|((coarse_q[7:0] ^ {8{sign_s1_q}}) & dropped_mask_q));
+  assign tie = shifted_q && !coarse_dropped_q &&
+               !(|((coarse_q[7:0] ^ {8{sign_s1_q}}) & dropped_mask_q));
 
   always_ff @(posedge clk_i) begin
     q_q <= {fine[7:1], tie ? sign_s1_q : fine[0]};
@@ -82,9 +88,7 @@ module deepr_requantize #(
   end
 
   // One of AccBits already gives 0 for every sum.
-  deepr_rule #(.Of("requantize"), .Message("no shift is larger than AccBits"), .Reset(1'b0)) u_shift (
-    .clk_i(clk_i), .rst_ni(1'b1), .ok_i(int'(shift_i) <= AccBits)
-  );
+  `DEEPR_ASSUME_ALWAYS("requantize", "no shift is larger than AccBits", int'(shift_i) <= AccBits)
 
 `ifdef PROVE_REQUANTIZE
 `include "requantize.svh"

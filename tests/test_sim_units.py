@@ -8,25 +8,22 @@ import pytest
 from deepr_hw.sim import runner
 
 from .simulators import need
+from .test_sim_benches import broken_sources
 
 UNITS = [*[("requantizer", "deepr_requantize", "AccBits", bits) for bits in (20, 32, 33)],
          *[("mac", "deepr_mac", "AccBits", bits) for bits in (20, 32, 33)], ("argmax", "deepr_argmax", "ValueBits", 32)]
 
 
-def sources(*stems: str):
-    return [path for path in runner.rtl_sources() if path.stem in (*stems, "deepr_require", "deepr_rule")]
-
-
 @pytest.mark.parametrize(("test", "top", "width", "bits"), UNITS)
 def test_units_in_icarus(test: str, top: str, width: str, bits: int, tmp_path) -> None:
     need("icarus")
-    made = runner.build("icarus", top, sources(top), {width: bits})
+    made = runner.build("icarus", top, runner.rtl_sources(), {width: bits})
     runner.run(made, "deepr_hw.sim.bench_units", tmp_path, env={"DEEPR_ACC_BITS": str(bits)}, testcase=test)
 
 
 def test_the_requantizer_in_verilator(tmp_path) -> None:
     need("verilator")
-    made = runner.build("verilator", "deepr_requantize", sources("deepr_requantize"), {"AccBits": 24})
+    made = runner.build("verilator", "deepr_requantize", runner.rtl_sources(), {"AccBits": 24})
     runner.run(made, "deepr_hw.sim.bench_units", tmp_path, env={"DEEPR_ACC_BITS": "24"}, testcase="requantizer")
 
 
@@ -40,10 +37,7 @@ def test_the_requantizer_in_verilator(tmp_path) -> None:
 def test_a_mutant_is_seen(test: str, top: str, good: str, bad: str, tmp_path, monkeypatch) -> None:
     need("icarus")
     monkeypatch.setenv("DEEPR_BUILD", str(tmp_path))
-    text = (runner.RTL / f"{top}.sv").read_text()
-    assert text.count(good) == 1
-    (tmp_path / f"{top}.sv").write_text(text.replace(good, bad))
-    made = runner.build("icarus", top, [tmp_path / f"{top}.sv", *sources()])
+    made = runner.build("icarus", top, broken_sources(tmp_path, top, good, bad))
     with pytest.raises(RuntimeError, match="1 of 1 tests failed"):
         runner.run(made, "deepr_hw.sim.bench_units", tmp_path / "run", env={"DEEPR_ACC_BITS": "32"}, testcase=test)
 
@@ -62,10 +56,10 @@ def test_every_bench_counts_its_outputs(path) -> None:
         assert any("score.finish(" in ast.unparse(statement) for statement in test.body[-3:]), test.name
 
 
-@pytest.mark.parametrize(("name", "top", "stems"), [
-    ("bench_units", "deepr_requantize", ("deepr_requantize",)), ("bench_player", "deepr_require", ()),
-    ("bench_engine", "deepr_require", ()), ("bench_axi", "deepr_require", ())])
-def test_an_early_return_is_seen(name: str, top: str, stems, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("name", "top"), [
+    ("bench_units", "deepr_requantize"), ("bench_player", "deepr_require"), ("bench_engine", "deepr_require"),
+    ("bench_axi", "deepr_require")])
+def test_an_early_return_is_seen(name: str, top: str, tmp_path, monkeypatch) -> None:
     """Every test of the bench returns at once: each fails, whatever the design."""
     need("icarus")
     text = (runner.ROOT / "sim" / f"{name}.py").read_text()
@@ -74,7 +68,7 @@ def test_an_early_return_is_seen(name: str, top: str, stems, tmp_path, monkeypat
     assert n == text.count("@scored")
     (tmp_path / "early.py").write_text(early)
     monkeypatch.syspath_prepend(tmp_path)
-    made = runner.build("icarus", top, sources(*stems))
+    made = runner.build("icarus", top, runner.rtl_sources())
     with pytest.raises(RuntimeError, match=f"early: {n} of {n} tests failed"):
         runner.run(made, "early", tmp_path / "run")
     assert (tmp_path / "run/sim.log").read_text().count("returned before its scoreboard was closed") >= n
@@ -88,6 +82,6 @@ def test_a_bench_that_stops_half_way_is_seen(tmp_path, monkeypatch) -> None:
     assert text.count("range(n_frames)") == 1
     (tmp_path / "early.py").write_text(text.replace("range(n_frames)", "range(n_frames - 1)"))
     monkeypatch.syspath_prepend(tmp_path)
-    made = runner.build("icarus", "deepr_argmax", sources("deepr_argmax"))
+    made = runner.build("icarus", "deepr_argmax", runner.rtl_sources())
     with pytest.raises(RuntimeError, match="499 outputs were compared, expected 500"):
         runner.run(made, "early", tmp_path / "run", testcase="argmax")

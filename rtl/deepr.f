@@ -1,0 +1,22 @@
+// The engine's sources in the order in which tools read them; headers (.svh) are included by those that need them.
+deepr_macros.svh
+deepr_pkg.sv
+deepr_require.sv
+deepr_ram.sv
+deepr_mac.sv
+deepr_requantize.sv
+deepr_lane.sv
+deepr_load.sv
+deepr_input.sv
+deepr_sequencer.sv
+deepr_stages.sv
+deepr_writeback.sv
+deepr_collect.sv
+deepr_argmax.sv
+deepr_logits.sv
+deepr_counters.sv
+deepr_engine.sv
+deepr_axil.sv
+deepr_axis_width.sv
+deepr_axi.sv
+deepr_scan.sv
