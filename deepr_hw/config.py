@@ -304,6 +304,8 @@ class Config:
                  f"leaves no quantized epoch of training.epochs = {t.epochs}")
         _require(t.patience == 0 or self.data.validation > 0, "training.patience", t.patience,
                  "early stopping needs data.validation samples")
+        _require(t.patience == 0 or not t.dense, "training.patience", t.patience,
+                 f"stops before the last epoch, at which {t.method} meets its budget; 0 goes on to it")
         for key, neutral in (("label_smoothing", 0), ("class_weight", "none")):
             _require(self.data.task == "classification" or getattr(t, key) == neutral, f"training.{key}",
                      getattr(t, key), "is for a classification; data.task is a regression")

@@ -3,6 +3,7 @@ integer network."""
 
 import copy
 import dataclasses
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -204,8 +205,8 @@ class DeepREstimator(BaseEstimator, ABC):
                                    y_train=self._no_answers(len(x)))
         self._state: TrainState = start(config, many)
         if self._total() < self.n_connections:
-            warnings.warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and "
-                          "is dense", stacklevel=4)
+            _warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and is dense",
+                  UserWarning)
         self.loss_curve_: list[float] = []
 
     def _no_answers(self, n: int) -> np.ndarray:
@@ -239,7 +240,7 @@ class DeepREstimator(BaseEstimator, ABC):
         said = len(self._state.remarks)
         self._run(config, dataset, held, first_epoch)
         for remark in self._state.remarks[said:]:
-            warnings.warn(remark, RuntimeWarning, stacklevel=4)
+            _warn(remark, RuntimeWarning)
         self.loss_curve_ = [metrics.loss for metrics in self._state.history]
         self.n_iter_ = len(self.loss_curve_)
         self.n_connections_ = self._state.model.connections.n_connections
@@ -572,6 +573,14 @@ def _own_weights(sample_weight: ArrayLike | None, n: int) -> np.ndarray:
 def _of_mean_one(weight: np.ndarray) -> np.ndarray:
     """(n,) float32 ``weight`` as training takes it; ``EVEN`` where all are the same."""
     return EVEN if weight.min() == weight.max() else (weight / weight.mean()).astype(np.float32)
+
+
+def _warn(text: str, category: type[Warning]) -> None:
+    """Warn at the line of whoever called into this module."""
+    depth = 1
+    while sys._getframe(depth).f_code.co_filename == __file__:
+        depth += 1
+    warnings.warn(text, category, stacklevel=depth + 1)
 
 
 def _copy_of(begun: TrainState, before: TrainState, whole: bool) -> TrainState:

@@ -30,6 +30,7 @@ from deepr_hw.train import advance
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 
 
+KINDS = pytest.mark.parametrize("kind", ["classifier", "regressor"])
 ANOTHER_COURSE = {
     "check_sample_weight_equivalence_on_dense_data":
         "a sample of weight 2 is in one batch of an epoch, two of weight 1 are in two: the steps differ"}
@@ -153,6 +154,17 @@ def test_more_connections_than_positions_is_a_dense_network(digits):
     assert model.n_connections_ == model.to_intnet().n_connections == model.to_intnet().n_positions == 64 * 5 + 5 * 10
 
 
+@KINDS
+@pytest.mark.parametrize("part", [False, True], ids=["fit", "partial_fit"])
+def test_warnings_name_the_users_line(both, kind, part):
+    model, x, y = both[kind]
+    model = clone(model).set_params(n_connections=10_000, epochs=1, learning_rate=1000.0, batch_size=8)
+    more = {"classes": np.unique(y)} if part and kind == "classifier" else {}
+    with pytest.warns(UserWarning, match="is dense") as caught, pytest.warns(RuntimeWarning, match="diverged"):
+        (model.partial_fit if part else model.fit)(x, y, **more)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 @pytest.mark.parametrize("k", [9, 0, -5, 2.5, True, "many", None])
 def test_fewer_connections_than_classes_are_refused(digits, k):
     with pytest.raises(ValueError, match=r"n_connections = .*: must be a whole number, at least one for each of"):
@@ -273,9 +285,6 @@ def both(digits):
     """An estimator of each kind with samples of its, too few to be learnt well."""
     return {"classifier": (small(epochs=3), *digits[:2]),
             "regressor": (regressor(epochs=3), *linear())}
-
-
-KINDS = pytest.mark.parametrize("kind", ["classifier", "regressor"])
 
 
 def bits(model, x):

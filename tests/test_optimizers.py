@@ -7,7 +7,7 @@ import pytest
 
 from deepr_hw import data
 from deepr_hw.augment import augment
-from deepr_hw.config import BudgetConfig, Config, TrainingConfig, load_config
+from deepr_hw.config import DENSE_METHODS, BudgetConfig, Config, TrainingConfig, load_config
 from deepr_hw.deepr import ADAM, MOMENTUM, SGD, decay_idle, precondition
 from deepr_hw.noise import seed_state
 from deepr_hw.runlog import EpochMetrics
@@ -191,6 +191,14 @@ def test_patience():
     assert not exhausted(history, 3)
     assert not exhausted(history, 0)
     assert not exhausted(history, 4)
+
+
+@pytest.mark.parametrize("method", DENSE_METHODS)
+def test_what_meets_its_budget_at_the_end_is_not_stopped_early(method):
+    overrides = ["data.validation=200", f"training.method={method}", "training.optimizer=sgd", "training.l1=1e-4"]
+    assert load_config("digits", overrides).training.dense
+    with pytest.raises(ValueError, match=f"training.patience = 3: stops before the last epoch, at which {method}"):
+        load_config("digits", [*overrides, "training.patience=3"])
 
 
 def test_training_stops_early(tmp_path):
