@@ -6,6 +6,7 @@ from ..ir import IntNet
 from . import rtl_image
 from .rtl_geometry import Geometry
 from .rtl_image import FRAME
+from .rtl_words import LOAD_ADDRESS
 
 
 def common_geometry(*geometries: Geometry) -> Geometry:
@@ -26,7 +27,7 @@ def difference(old: rtl_image.Image, new: rtl_image.Image) -> list[tuple[int, in
         raise ValueError(f"the images are for different engines: {old.geometry} and {new.geometry}")
     there = dict(old.writes)
     writes = [(address, data) for address, data in new.writes if there.get(address) != data]
-    if any(address >> 20 == FRAME for address, _ in writes):
+    if any(LOAD_ADDRESS.get(address, "region") == FRAME for address, _ in writes):
         raise ValueError("the networks differ in the size of input or output")
     return writes + new.writes[-1:] if writes else []
 

@@ -2,13 +2,15 @@
 
 from dataclasses import asdict, dataclass
 
+from .rtl_words import PACKAGE
+
 LANE_COUNTS = (1, 2, 4, 8, 16)
 STREAM_WIDTHS = (1, 4, 8)
 """Bytes per beat that the AXI streams may have."""
 STREAM_BYTES = 8
 """Bytes per beat that they have unless told."""
 
-WRITE_TO_READ = 10
+WRITE_TO_READ = PACKAGE.constants["StageWrite"] - PACKAGE.constants["StageAddress"] + 1
 """An activation that ends in row r may be read in row r + 10 and later."""
 HOLD_TO_TAKE = 1
 """A final sum that ends in row r may be taken by the collector one row later."""

@@ -17,21 +17,30 @@ from ..ir import IntNet
 from . import c_encoder, rtl_timing
 from .rtl_geometry import STREAM_BYTES, STREAM_WIDTHS, Geometry
 from .rtl_schedule import Schedule, engine_shift, required_geometry, rounding_half, schedule
+from .rtl_words import DESCRIPTOR, LOAD_ADDRESS, PACKAGE
+from .rtl_words import SLOT as SLOT_WORD
 
-SLOT, BIAS, LAYER, FRAME, HIGH_BIAS = range(5)
+SLOT, BIAS, LAYER, FRAME, HIGH_BIAS = (
+    PACKAGE.constants[f"Region{name}"] for name in ("Slot", "Bias", "Layer", "Frame", "HighBias"))
 """Regions of the load port."""
+FRAME_BYTES, FRAME_LOGITS = PACKAGE.constants["FrameBytes"], PACKAGE.constants["FrameLogits"]
+"""Words of region ``FRAME``; the second one, written last, says that the network is complete."""
 SCHEMA = 2
 MANIFEST = "manifest.json"
-_ADDRESS_BITS = 22
+
+
+def load_address(region: int, index: int, lane: int = 0) -> int:
+    """The load port's address of word ``index`` in ``region``."""
+    return int(LOAD_ADDRESS.pack(region=region, lane=lane, index=index))
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
     """What the engine's memories hold for one network.
 
-    slots    : (lanes, n_rows) uint32, ``{last, mac, weight[7:0], address[21:0]}``
+    slots    : (lanes, n_rows) uint32, ``slot_t`` of ``rtl/deepr_pkg.sv``
     biases   : (lanes, n_ends) int64, two's complement of 32 bits (33 where acc_bits is), half of the rounding included
-    layers   : (n_layers,) uint32 descriptors
+    layers   : (n_layers,) uint32, ``descriptor_t``
     frame    : (2,) uint32, bytes per input frame - 1 and logits per frame - 1
     location : for each layer but the last, (n_out,) int64 byte address of each output, -1 where nobody reads it
     """
@@ -47,20 +56,19 @@ class Image:
     @property
     def writes(self) -> list[tuple[int, int]]:
         """(address, data) of every write to the load port; the last one says that the network is complete."""
-        out = [(SLOT << 20 | lane << 16 | i, int(word))
+        out = [(load_address(SLOT, i, lane), int(word))
                for lane, column in enumerate(self.slots) for i, word in enumerate(column)]
         for lane, column in enumerate(self.biases):
             for i, word in enumerate(map(int, column)):
                 region = HIGH_BIAS if self.geometry.acc_bits == 33 and word >> 31 == 1 else BIAS
-                out.append((region << 20 | lane << 16 | i, word & 0xFFFFFFFF))
-        for region, table in ((LAYER, self.layers), (FRAME, self.frame)):
-            out += [(region << 20 | i, int(word)) for i, word in enumerate(table)]
-        return out
+                out.append((load_address(region, i, lane), word & 0xFFFFFFFF))
+        out += [(load_address(LAYER, i), int(word)) for i, word in enumerate(self.layers)]
+        return [*out, *((load_address(FRAME, i), int(self.frame[i])) for i in (FRAME_BYTES, FRAME_LOGITS))]
 
     @property
     def in_words(self) -> int:
         """Words of an input frame."""
-        return int(self.frame[0]) // self.geometry.lanes + 1
+        return int(self.frame[FRAME_BYTES]) // self.geometry.lanes + 1
 
 
 def activation_words(geometry: Geometry, in_words: int, n_words: int) -> np.ndarray:
@@ -90,10 +98,10 @@ def build(net: IntNet, lanes: int, geometry: Geometry | None = None) -> Image:
         nth = {row: k for k, row in enumerate(ends)}
         here = np.full(layer.n_out, -1, np.int64)
         for job in part.jobs:
-            weight = layer.weight[job.connections].astype(np.int64) & 0xFF
+            weight = layer.weight[job.connections].astype(np.int64)
             address = location[-1][layer.in_idx[job.connections]]
-            slots[job.lane, job.rows] = 1 << 30 | weight << _ADDRESS_BITS | address
-            slots[job.lane, job.end] |= np.uint32(1 << 31)
+            slots[job.lane, job.rows] = SLOT_WORD.pack(op__mac=1, op__weight=weight, address=address)
+            slots[job.lane, job.end] |= np.uint32(SLOT_WORD.pack(op__last=1))
             bias = 0 if layer.bias is None else int(layer.bias[job.output])
             biases[job.lane, n_ends + nth[job.end]] = bias + rounding_half(layer)
             if i + 1 < len(net.layers):
@@ -116,13 +124,14 @@ def _check_fit(geometry: Geometry, need: Geometry) -> None:
 
 
 def _descriptor(net: IntNet, i: int, last_row: int) -> int:
-    """Layer descriptor ``{final, reads_input, x_signed, y_signed, y_bits-1 [2:0], shift [4:0], last_row [15:0]}``."""
-    layer, final = net.layers[i], i == len(net.layers) - 1
-    word = final << 27 | (i == 0) << 26 | layer.x_format.signed << 25 | last_row
+    """``descriptor_t`` of layer ``i``."""
+    layer, how = net.layers[i], {}
     if layer.y_format is not None:
         magnitude = layer.y_format.bits - layer.y_format.signed
-        word |= layer.y_format.signed << 24 | (magnitude - 1) << 21 | engine_shift(layer) << 16
-    return word
+        how = {"layer__requantize__y_signed": layer.y_format.signed, "layer__requantize__y_bits": magnitude - 1,
+               "layer__requantize__shift": engine_shift(layer)}
+    return int(DESCRIPTOR.pack(layer__is_final=i == len(net.layers) - 1, layer__reads_input=i == 0,
+                               layer__x_signed=layer.x_format.signed, last_row=last_row, **how))
 
 
 def decode(image: Image) -> list[list[tuple[int, int, int]]]:
@@ -136,7 +145,7 @@ def decode(image: Image) -> list[list[tuple[int, int, int]]]:
     open_slots: list[list[tuple[int, int]]] = [[] for _ in range(lanes)]
     inputs: dict[int, int] | None = None
     for i, word in enumerate(image.layers):
-        final, last_row = int(word) >> 27 & 1, int(word) & 0xFFFF
+        final, last_row = DESCRIPTOR.get(int(word), "layer.is_final"), DESCRIPTOR.get(int(word), "last_row")
         outputs = {} if final else {int(a): o for o, a in enumerate(image.location[i]) if a >= 0}
         layer: list[tuple[int, int, int]] = []
         n_logit = [0] * lanes
@@ -144,10 +153,10 @@ def decode(image: Image) -> list[list[tuple[int, int, int]]]:
             ended = False
             for lane in range(lanes):
                 slot = int(image.slots[lane, row])
-                if slot >> 30 & 1:
-                    weight = (slot >> _ADDRESS_BITS & 0xFF ^ 0x80) - 0x80
-                    open_slots[lane].append((slot & (1 << _ADDRESS_BITS) - 1, weight))
-                if slot >> 31:
+                if SLOT_WORD.get(slot, "op.mac"):
+                    weight = (SLOT_WORD.get(slot, "op.weight") ^ 0x80) - 0x80
+                    open_slots[lane].append((SLOT_WORD.get(slot, "address"), weight))
+                if SLOT_WORD.get(slot, "op.last"):
                     ended = True
                     output = lane + lanes * n_logit[lane] if final else outputs[int(free[n_end]) * lanes + lane]
                     n_logit[lane] += 1
@@ -169,7 +178,7 @@ def manifest(image: Image, net: IntNet, stream_bytes: int = STREAM_BYTES) -> dic
         "schema": SCHEMA,
         "parameters": image.geometry.parameters,
         "n_connections": net.n_connections,
-        "n_slots": int((image.slots >> 30 & 1).sum()),
+        "n_slots": int(SLOT_WORD.get(image.slots, "op.mac").sum()),
         "stream_bytes": stream_bytes,
         "cycles_per_sample": cycles,
         "latency": plan.latency,

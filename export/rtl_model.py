@@ -4,6 +4,7 @@ import numpy as np
 
 from .rtl_geometry import WRITE_TO_READ
 from .rtl_image import Image, activation_words
+from .rtl_words import DESCRIPTOR, SLOT
 
 
 def run(image: Image, x: np.ndarray) -> np.ndarray:
@@ -18,17 +19,20 @@ def run(image: Image, x: np.ndarray) -> np.ndarray:
     acc, logits = [0] * lanes, [0] * (int(image.frame[1]) + 1)
     n_logit, n_end, first_row = [0] * lanes, 0, 0
     for layer in map(int, image.layers):
-        last_row, shift, final = layer & 0xFFFF, layer >> 16 & 31, layer >> 27
+        final, last_row = DESCRIPTOR.get(layer, "layer.is_final"), DESCRIPTOR.get(layer, "last_row")
+        shift, bits, signed = (
+            DESCRIPTOR.get(layer, f"layer.requantize.{name}") for name in ("shift", "y_bits", "y_signed"))
         for row in range(first_row, last_row + 1):
             ended = False
             for lane in range(lanes):
                 slot = int(image.slots[lane, row])
-                if slot >> 30 & 1:
-                    byte, end = memory.get(slot & 0x3FFFFF, (0, row))
+                if SLOT.get(slot, "op.mac"):
+                    address, weight = SLOT.get(slot, "address"), _signed(SLOT.get(slot, "op.weight"))
+                    byte, end = memory.get(address, (0, row))
                     if row < end + WRITE_TO_READ:
-                        raise ValueError(f"row {row}, lane {lane}: reads byte {slot & 0x3FFFFF} too early")
-                    acc[lane] += _signed(byte) * _signed(slot >> 22) if layer >> 25 & 1 else byte * _signed(slot >> 22)
-                if not slot >> 31:
+                        raise ValueError(f"row {row}, lane {lane}: reads byte {address} too early")
+                    acc[lane] += (_signed(byte) if DESCRIPTOR.get(layer, "layer.x_signed") else byte) * weight
+                if not SLOT.get(slot, "op.last"):
                     continue
                 word = int(image.biases[lane, n_end])
                 ended, total = True, acc[lane] + word - (word >> (bias_bits - 1) << bias_bits)
@@ -37,7 +41,7 @@ def run(image: Image, x: np.ndarray) -> np.ndarray:
                     logits[lane + lanes * n_logit[lane]] = total
                     n_logit[lane] += 1
                 else:
-                    code = _requantize(total, shift, 1 + (layer >> 21 & 7), bool(layer >> 24 & 1))
+                    code = _requantize(total, shift, 1 + bits, bool(signed))
                     memory[int(words[n_end]) * lanes + lane] = (code & 0xFF, row)
             n_end += ended
         first_row = last_row + 1

@@ -8,10 +8,11 @@ import math
 
 from .rtl_geometry import LATENCY
 from .rtl_schedule import Schedule
+from .rtl_words import PACKAGE
 
 _SAMPLES = 40
 """So many samples are walked; the second half is the steady state."""
-_STAGES = 11
+_STAGES = PACKAGE.constants["StageWrite"]
 """A result is written so many cycles after its row."""
 
 

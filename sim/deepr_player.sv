@@ -236,7 +236,8 @@ module deepr_player
           if (!s_valid || s_ready) begin
             if (chance(idle)) begin
               s_valid <= 1'b0;
-            end else if ($fscanf(beats_file, "%h %h %h", next_last, next_keep, next_data) == 3) begin
+            end else if ($fscanf(beats_file, "%h %h %h", next_last, next_keep, next_data) == 3)
+            begin
               s_valid <= 1'b1;
               s_last <= next_last;
               s_keep <= next_keep;
