@@ -35,7 +35,8 @@ OPERATORS = ((r"&&", "||"), (r"\|\|", "&&"), (r"==", "!="), (r"!=", "=="), (r" \
              (r" & ", " | "), (r" \| ", " & "), (r"1'b1", "1'b0"), (r"1'b0", "1'b1"), (r"'0", "'1"), (r"'1", "'0"),
              (r"\? (\S+) : ([^;,?]+)", r"? \2 : \1"), (r"\bif \(([^()]+)\)", r"if (!(\1))"), (r"~", ""),
              (r"<= (\w+);", r"<= ~\1;"), (r"\+:", "-:"), (r"<< ", ">> "), (r">> ", "<< "))
-UNITS = {"deepr_requantize": "requantizer", "deepr_mac": "mac", "deepr_argmax": "argmax"}
+UNITS = {"deepr_requantize": "requantizer", "deepr_mac": "mac", "deepr_argmax": "argmax",
+         "deepr_sequencer": "sequencer"}
 _SECONDS = 300
 """A check that takes longer waits for something that never comes: killed."""
 ENGINE = ("argmax", "collect", "counters", "engine", "input", "lane", "load", "logits", "mac", "ram", "requantize",
@@ -92,13 +93,11 @@ def _bench(lanes: int, seed: int, folder: Path) -> bool:
 
 
 def _unit(module: str, folder: Path) -> bool:
-    for bits in (32, 20):
-        width = "ValueBits" if "argmax" in module else "AccBits"
+    width = {"deepr_argmax": "ValueBits", "deepr_sequencer": "Rows"}.get(module, "AccBits")
+    for bits in {"ValueBits": (32,), "Rows": (16,), "AccBits": (32, 20)}[width]:
         made = runner.build("icarus", module, runner.rtl_sources(), {width: bits})
         runner.run(made, "deepr_hw.sim.bench_units", folder / str(bits), env={"DEEPR_ACC_BITS": str(bits)},
                    testcase=UNITS[module])
-        if "argmax" in module:
-            break
     return True
 
 

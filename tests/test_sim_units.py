@@ -11,7 +11,8 @@ from .simulators import need
 from .test_sim_benches import broken_sources
 
 UNITS = [*[("requantizer", "deepr_requantize", "AccBits", bits) for bits in (20, 32, 33)],
-         *[("mac", "deepr_mac", "AccBits", bits) for bits in (20, 32, 33)], ("argmax", "deepr_argmax", "ValueBits", 32)]
+         *[("mac", "deepr_mac", "AccBits", bits) for bits in (20, 32, 33)], ("argmax", "deepr_argmax", "ValueBits", 32),
+         ("sequencer", "deepr_sequencer", "Rows", 16)]
 
 
 @pytest.mark.parametrize(("test", "top", "width", "bits"), UNITS)
@@ -33,11 +34,15 @@ def test_the_requantizer_in_verilator(tmp_path) -> None:
     ("requantizer", "deepr_requantize", "sign_s1_q && !ysigned_q", "1'b0"),
     ("mac", "deepr_mac", "last_q[1]", "last_q[2]"),
     ("mac", "deepr_mac", "xsigned_i && x_i[7]", "x_i[7]"),
-    ("argmax", "deepr_argmax", "value_i > best_q", "value_i >= best_q")])
+    ("argmax", "deepr_argmax", "value_i > best_q", "value_i >= best_q"),
+    ("sequencer", "deepr_sequencer", "((start || layer_end) && next_final", "((start && layer_end) && next_final"),
+    ("sequencer", "deepr_sequencer", "overrun_o <= forced ||", "overrun_o <="),
+    ("sequencer", "deepr_sequencer", "&& current_q.reads_input", "")])
 def test_a_mutant_is_seen(test: str, top: str, good: str, bad: str, tmp_path, monkeypatch) -> None:
     need("icarus")
     monkeypatch.setenv("DEEPR_BUILD", str(tmp_path))
-    made = runner.build("icarus", top, broken_sources(tmp_path, top, good, bad))
+    parameters = {"Rows": 16} if top == "deepr_sequencer" else {}
+    made = runner.build("icarus", top, broken_sources(tmp_path, top, good, bad), parameters)
     with pytest.raises(RuntimeError, match="1 of 1 tests failed"):
         runner.run(made, "deepr_hw.sim.bench_units", tmp_path / "run", env={"DEEPR_ACC_BITS": "32"}, testcase=test)
 
