@@ -1,10 +1,10 @@
 """Accuracy of the shipped recipes in the integer reference: mean and spread over seeds, and contrasts to them.
 
-    python -m bench.accuracy                    the quick table: the paper's recipe against a fixed random mask
-    python -m bench.accuracy --seeds 5 --json accuracy.json
-    python -m bench.accuracy --only cosine
-    python -m bench.accuracy --table budget3288 the long one: 3,288 connections, and what each part of the recipe brings
-    python -m bench.accuracy --table budget3288 --only "the recipe"
+python -m bench.accuracy                    the quick table: the paper's recipe against a fixed random mask
+python -m bench.accuracy --seeds 5 --json accuracy.json
+python -m bench.accuracy --only cosine
+python -m bench.accuracy --table budget3288 the long one: 3,288 connections, and what each part of the recipe brings
+python -m bench.accuracy --table budget3288 --only "the recipe"
 """
 
 import argparse
@@ -18,9 +18,9 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from deepr_hw import data
-from deepr_hw.config import load_config
 from deepr_hw.console import CONSOLE
-from deepr_hw.train import train
+from deepr_hw.train.config import load_config
+from deepr_hw.train.loop import train
 
 QUICK = [
     ("DEEP R, per layer", "mnist_paper", []),
@@ -40,8 +40,7 @@ BUDGET3288 = [
     ("60 epochs, the paper's L1", "mnist_budget3288", [*_SHORT, *_WEAK_PRIOR]),
     ("60 epochs, 300-100 wide", "mnist_budget3288", [*_SHORT, *_WIDE]),
     ("60 epochs, fixed positions", "mnist_budget3288", [*_SHORT, "training.method=fixed"]),
-    ("60 epochs, all but momentum and cosine undone", "mnist_budget3288",
-     [*_SHORT, *_WIDE, *_WEAK_PRIOR, *_AS_IT_IS]),
+    ("60 epochs, all but momentum and cosine undone", "mnist_budget3288", [*_SHORT, *_WIDE, *_WEAK_PRIOR, *_AS_IT_IS]),
     ("paper's recipe, 30 epochs", "mnist_paper30", ["budget.per_layer=[2177, 833, 278]", "data.validation=0"]),
 ]
 TABLES = {"quick": QUICK, "budget3288": BUDGET3288}
@@ -57,8 +56,14 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, object]:
         accuracies.append(100 * result.test["accuracy"])
         seconds.append(sum(m.seconds for m in result.history))
         extremes += [m.active_min for m in result.history] + [m.active_max for m in result.history]
-    return {"n_connections": result.net.n_connections, "epochs": config.training.epochs, "accuracy": accuracies,
-            "active_min": min(extremes), "active_max": max(extremes), "seconds": float(np.mean(seconds))}
+    return {
+        "n_connections": result.net.n_connections,
+        "epochs": config.training.epochs,
+        "accuracy": accuracies,
+        "active_min": min(extremes),
+        "active_max": max(extremes),
+        "seconds": float(np.mean(seconds)),
+    }
 
 
 def main() -> None:
@@ -77,8 +82,15 @@ def main() -> None:
         rows.append({"recipe": label, "config": name, "overrides": overrides, **row})
         acc = row["accuracy"]
         spread = f"{min(acc):.2f}..{max(acc):.2f}"
-        table.add_row(label, str(row["n_connections"]), f"{row['active_min']}..{row['active_max']}",
-                      str(row["epochs"]), f"{np.mean(acc):.2f}", spread, f"{row['seconds']:.0f}")
+        table.add_row(
+            label,
+            str(row["n_connections"]),
+            f"{row['active_min']}..{row['active_max']}",
+            str(row["epochs"]),
+            f"{np.mean(acc):.2f}",
+            spread,
+            f"{row['seconds']:.0f}",
+        )
         print(f"{label}: {np.mean(acc):.2f} % ({spread})", file=sys.stderr, flush=True)  # the table may take hours
     CONSOLE.print(f"MNIST, 8-bit weights and activations, last epoch, integer reference, {args.seeds} seeds")
     CONSOLE.print(table)

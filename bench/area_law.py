@@ -2,7 +2,7 @@
 
     python -m bench.area_law            yosys for every point (kept in the cache), some minutes at first
 
-Prints the coefficients for deepr_hw/area.py and, also for the networks left out of the fit, law and count.
+Prints the coefficients for deepr_hw/devices/area.py and, also for the networks left out of the fit, law and count.
 """
 
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepr_hw import area
-from deepr_hw.export.rtl_schedule import required_geometry, schedule
+from deepr_hw.devices import area
+from deepr_hw.export.rtl.schedule import required_geometry, schedule
 from deepr_hw.sim import synth
 from tests.mnist_shaped import shaped
 
@@ -28,10 +28,19 @@ def point(widths: tuple[int, ...], budget: tuple[int, ...], lanes: int) -> dict[
     geometry = required_geometry(net, plan)
     counted = synth.engine_netlist(geometry, "ecp5-85k", synth.SCAN).area
     law = area.predict(widths, budget, lanes, acc_bits=geometry.acc_bits)
-    return {"lanes": lanes, "K": sum(budget), "acc_bits": geometry.acc_bits, "lut": counted.lut, "bram": counted.bram,
-            "cycles": plan.interval, "law_lut": law.lut, "law_bram": law.bram, "law_cycles": law.cycles,
-            "features": area.features(area.memories(widths, budget, lanes), lanes),
-            "known": area.known_lut(area.memories(widths, budget, lanes), lanes, geometry.acc_bits)}
+    return {
+        "lanes": lanes,
+        "K": sum(budget),
+        "acc_bits": geometry.acc_bits,
+        "lut": counted.lut,
+        "bram": counted.bram,
+        "cycles": plan.interval,
+        "law_lut": law.lut,
+        "law_bram": law.bram,
+        "law_cycles": law.cycles,
+        "features": area.features(area.memories(widths, budget, lanes), lanes),
+        "known": area.known_lut(area.memories(widths, budget, lanes), lanes, geometry.acc_bits),
+    }
 
 
 def main() -> None:
@@ -45,12 +54,15 @@ def main() -> None:
         print(title)
         for p in points:
             lut = float(np.dot(p["features"], coefficients) + p["known"])
-            print(f"  {p['lanes']:2d} lanes, K = {p['K']:5d}: LUT {p['lut']:5.0f}, law {lut:5.0f} "
-                  f"({100 * (lut / p['lut'] - 1):+5.1f} %), in area.py {p['law_lut']:5.0f}; BRAM {p['bram']}, "
-                  f"law {p['law_bram']}; cycles {p['cycles']:.0f}, law {p['law_cycles']}")
+            print(
+                f"  {p['lanes']:2d} lanes, K = {p['K']:5d}: LUT {p['lut']:5.0f}, law {lut:5.0f} "
+                f"({100 * (lut / p['lut'] - 1):+5.1f} %), in area.py {p['law_lut']:5.0f}; BRAM {p['bram']}, "
+                f"law {p['law_bram']}; cycles {p['cycles']:.0f}, law {p['law_cycles']}"
+            )
     Path("build/area").mkdir(parents=True, exist_ok=True)
-    Path("build/area/law.json").write_text(json.dumps({"coefficients": coefficients.tolist(), "fitted": fitted,
-                                                       "left_out": left_out}, indent=1) + "\n")
+    Path("build/area/law.json").write_text(
+        json.dumps({"coefficients": coefficients.tolist(), "fitted": fitted, "left_out": left_out}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

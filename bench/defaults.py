@@ -23,9 +23,9 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from deepr_hw import data
-from deepr_hw.config import config_from
 from deepr_hw.data import Dataset, make_dataset
-from deepr_hw.train import train
+from deepr_hw.train.config import config_from
+from deepr_hw.train.loop import train
 
 HIDDEN = (300, 100)
 DENSITIES = (0.01, 0.02, 0.05, 0.10)
@@ -75,8 +75,13 @@ SETS: dict[str, tuple[int, Callable[[], Dataset]]] = {  # name -> epochs, how to
 
 def accuracy(dataset: Dataset, density: float, method: str, seed: int, epochs: int) -> float:
     """Test accuracy in percent of the untouched defaults."""
-    config = config_from({"network": {"hidden": list(HIDDEN)}, "budget": {"density": density},
-                          "training": {"method": method, "seed": seed, "epochs": epochs}})
+    config = config_from(
+        {
+            "network": {"hidden": list(HIDDEN)},
+            "budget": {"density": density},
+            "training": {"method": method, "seed": seed, "epochs": epochs},
+        }
+    )
     with tempfile.TemporaryDirectory() as folder:
         return 100 * train(config, dataset, Path(folder), progress=lambda *_: None).test["accuracy"]
 
@@ -99,8 +104,10 @@ def rows(dataset: Dataset, epochs: int, seeds: int) -> dict[str, list[float]]:
     """Accuracies by row, e.g. ``deep_r 1 %``, of seeds 0..seeds-1."""
     wanted = [("deep_r", density) for density in DENSITIES]
     wanted += [(method, density) for density in RIVAL_DENSITIES for method in RIVALS]
-    found = {row_name(method, density): [accuracy(dataset, density, method, seed, epochs) for seed in range(seeds)]
-             for method, density in wanted}
+    found = {
+        row_name(method, density): [accuracy(dataset, density, method, seed, epochs) for seed in range(seeds)]
+        for method, density in wanted
+    }
     found["dense"] = [dense_accuracy(dataset, seed, epochs) for seed in range(seeds)]
     return found
 
@@ -119,9 +126,11 @@ def verdicts(results: dict[str, dict[str, list[float]]]) -> list[str]:
         best = {name: max(found[row_name(rival, density)] for rival in RIVALS) for name, found in mean.items()}
         average = {rival: np.mean([found[row_name(rival, density)] for found in mean.values()]) for rival in RIVALS}
         worst = min(own, key=lambda name: own[name] - best[name])
-        lines.append(f"{100 * density:g} %: DEEP R {np.mean(list(own.values())):.2f} on average, "
-                     + ", ".join(f"{rival} {value:.2f}" for rival, value in average.items())
-                     + f"; least ahead of the best of them on {worst}: {own[worst] - best[worst]:+.2f}")
+        lines.append(
+            f"{100 * density:g} %: DEEP R {np.mean(list(own.values())):.2f} on average, "
+            + ", ".join(f"{rival} {value:.2f}" for rival, value in average.items())
+            + f"; least ahead of the best of them on {worst}: {own[worst] - best[worst]:+.2f}"
+        )
     dense = {name: found[row_name("deep_r", 0.05)] - found["dense"] for name, found in mean.items()}
     worst = min(dense, key=lambda name: dense[name])
     return [*lines, f"5 % beside the dense network: least on {worst}, {dense[worst]:+.2f}"]
@@ -144,8 +153,10 @@ def main() -> None:
             continue
         if name not in results:
             results[name] = rows(dataset, epochs, args.seeds)
-            console.print(f"{name}: {len(dataset.x_train):,} x {dataset.n_in}, {dataset.n_classes} classes, {epochs} "
-                          f"epochs; DEEP R at 5 %: {np.mean(results[name][row_name('deep_r', 0.05)]):.2f} %")
+            console.print(
+                f"{name}: {len(dataset.x_train):,} x {dataset.n_in}, {dataset.n_classes} classes, {epochs} "
+                f"epochs; DEEP R at 5 %: {np.mean(results[name][row_name('deep_r', 0.05)]):.2f} %"
+            )
             if args.json:
                 text = json.dumps({"machine": describe_machine("numpy", "numba", "scikit-learn"), "sets": results})
                 args.json.write_text(text + "\n")

@@ -117,8 +117,10 @@ def make_scipy(sizes: Sequence[int], density: float, batch: int, x: np.ndarray, 
     rng = np.random.default_rng(0)
     shapes = list(pairwise(sizes))
     keys = [np.sort(rng.choice(a * b, max(1, round(density * a * b)), replace=False)) for a, b in shapes]
-    theta = [np.abs(rng.standard_normal(k.size, np.float32)) / np.float32(a**0.5)
-             for k, (a, _) in zip(keys, shapes, strict=True)]
+    theta = [
+        np.abs(rng.standard_normal(k.size, np.float32)) / np.float32(a**0.5)
+        for k, (a, _) in zip(keys, shapes, strict=True)
+    ]
     sign = [rng.choice(np.array((-1, 1), np.float32), k.size) for k in keys]
     data = x.astype(np.float32) / 256
     eye = np.eye(sizes[-1], dtype=np.float32)

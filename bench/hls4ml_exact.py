@@ -1,7 +1,7 @@
 """Random networks through every hls4ml engine: logits compared, mismatches counted.
 
-    python -m bench.hls4ml_exact
-    python -m bench.hls4ml_exact --nets 5 --engines hls4ml,csim --json exact.json
+python -m bench.hls4ml_exact
+python -m bench.hls4ml_exact --nets 5 --engines hls4ml,csim --json exact.json
 """
 
 import argparse
@@ -31,8 +31,13 @@ def measure(name: str, n_nets: int, n_samples: int) -> dict[str, float | str]:
         with tempfile.TemporaryDirectory() as workdir:
             mismatches += int(np.count_nonzero(run(net, x, Path(workdir)).logits != expected))
         logits += expected.size
-    return {"engine": name, "nets": n_nets, "logits": logits, "mismatches": mismatches,
-            "seconds": round(time.perf_counter() - start, 1)}
+    return {
+        "engine": name,
+        "nets": n_nets,
+        "logits": logits,
+        "mismatches": mismatches,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
 
 
 def main() -> None:

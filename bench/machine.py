@@ -14,5 +14,7 @@ def describe_machine(*packages: str) -> str:
     simd = next((name for name in ("avx512f", "avx2", "asimd", "sse4_2") if name in flags), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return (f"{' '.join(sorted(names)) or platform.processor()} {simd}, {os.cpu_count()} cores, {memory:.0f} GiB, "
-            f"Python {platform.python_version()}, {versions}")
+    return (
+        f"{' '.join(sorted(names)) or platform.processor()} {simd}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"Python {platform.python_version()}, {versions}"
+    )

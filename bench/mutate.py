@@ -25,22 +25,60 @@ from pathlib import Path
 import numpy as np
 
 from deepr_hw import reference
-from deepr_hw.export import rtl_image
+from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.sim import engine, formal, runner
 from tests.random_nets import random_codes, random_net
 from tests.test_sim_benches import case
 
-OPERATORS = ((r"&&", "||"), (r"\|\|", "&&"), (r"==", "!="), (r"!=", "=="), (r" \+ ", " - "), (r" - ", " + "),
-             (r"!(?=[a-z(])", ""), (r"(?<![<>=])<(?![<>=])", "<="), (r"(?<![<>=-])>(?![<>=])", ">="), (r" \^ ", " | "),
-             (r" & ", " | "), (r" \| ", " & "), (r"1'b1", "1'b0"), (r"1'b0", "1'b1"), (r"'0", "'1"), (r"'1", "'0"),
-             (r"\? (\S+) : ([^;,?]+)", r"? \2 : \1"), (r"\bif \(([^()]+)\)", r"if (!(\1))"), (r"~", ""),
-             (r"<= (\w+);", r"<= ~\1;"), (r"\+:", "-:"), (r"<< ", ">> "), (r">> ", "<< "))
-UNITS = {"deepr_requantize": "requantizer", "deepr_mac": "mac", "deepr_argmax": "argmax",
-         "deepr_sequencer": "sequencer"}
+OPERATORS = (
+    (r"&&", "||"),
+    (r"\|\|", "&&"),
+    (r"==", "!="),
+    (r"!=", "=="),
+    (r" \+ ", " - "),
+    (r" - ", " + "),
+    (r"!(?=[a-z(])", ""),
+    (r"(?<![<>=])<(?![<>=])", "<="),
+    (r"(?<![<>=-])>(?![<>=])", ">="),
+    (r" \^ ", " | "),
+    (r" & ", " | "),
+    (r" \| ", " & "),
+    (r"1'b1", "1'b0"),
+    (r"1'b0", "1'b1"),
+    (r"'0", "'1"),
+    (r"'1", "'0"),
+    (r"\? (\S+) : ([^;,?]+)", r"? \2 : \1"),
+    (r"\bif \(([^()]+)\)", r"if (!(\1))"),
+    (r"~", ""),
+    (r"<= (\w+);", r"<= ~\1;"),
+    (r"\+:", "-:"),
+    (r"<< ", ">> "),
+    (r">> ", "<< "),
+)
+UNITS = {
+    "deepr_requantize": "requantizer",
+    "deepr_mac": "mac",
+    "deepr_argmax": "argmax",
+    "deepr_sequencer": "sequencer",
+}
 _SECONDS = 300
 """A check that takes longer waits for something that never comes: killed."""
-ENGINE = ("argmax", "collect", "counters", "engine", "input", "lane", "load", "logits", "mac", "ram", "requantize",
-          "sequencer", "stages", "writeback")
+ENGINE = (
+    "argmax",
+    "collect",
+    "counters",
+    "engine",
+    "input",
+    "lane",
+    "load",
+    "logits",
+    "mac",
+    "ram",
+    "requantize",
+    "sequencer",
+    "stages",
+    "writeback",
+)
 SHELL = ("axi", "axil", "axis_width")
 
 
@@ -65,7 +103,7 @@ def mutants(module: str, text: str) -> Iterator[Mutant]:
             continue
         for pattern, replacement in OPERATORS:
             for match in re.finditer(pattern, code):
-                changed = code[: match.start()] + match.expand(replacement) + code[match.end():]
+                changed = code[: match.start()] + match.expand(replacement) + code[match.end() :]
                 yield Mutant(module, number, line.strip(), changed.strip())
 
 
@@ -75,13 +113,20 @@ def _player(lanes: int, seed: int, idle: int, folder: Path) -> bool:
     image = rtl_image.build(net, lanes)
     played = engine.play(image, x, folder, "icarus", idle, idle)
     logits = reference.logits(net, x)
-    good = (np.array_equal(played.logits, logits) and np.array_equal(played.winner, logits.argmax(axis=1))
-            and played.macs == len(x) * net.n_connections and played.samples == len(x))
+    good = (
+        np.array_equal(played.logits, logits)
+        and np.array_equal(played.winner, logits.argmax(axis=1))
+        and played.macs == len(x) * net.n_connections
+        and played.samples == len(x)
+    )
     good = good and played.cycles - played.stalls == len(x) * image.plan.n_rows
     if idle:
         return good
-    return (good and played.first[0] - played.taken[0] == image.plan.latency
-            and (played.done[-1] - played.done[-3]) / 2 == image.plan.interval)
+    return (
+        good
+        and played.first[0] - played.taken[0] == image.plan.latency
+        and (played.done[-1] - played.done[-3]) / 2 == image.plan.interval
+    )
 
 
 def _bench(lanes: int, seed: int, folder: Path) -> bool:
@@ -96,8 +141,13 @@ def _unit(module: str, folder: Path) -> bool:
     width = {"deepr_argmax": "ValueBits", "deepr_sequencer": "Rows"}.get(module, "AccBits")
     for bits in {"ValueBits": (32,), "Rows": (16,), "AccBits": (32, 20)}[width]:
         made = runner.build("icarus", module, runner.rtl_sources(), {width: bits})
-        runner.run(made, "deepr_hw.sim.bench_units", folder / str(bits), env={"DEEPR_ACC_BITS": str(bits)},
-                   testcase=UNITS[module])
+        runner.run(
+            made,
+            "deepr_hw.sim.bench_units",
+            folder / str(bits),
+            env={"DEEPR_ACC_BITS": str(bits)},
+            testcase=UNITS[module],
+        )
     return True
 
 
@@ -105,8 +155,12 @@ def _shell(lanes: int, stream_bytes: int, seed: int, folder: Path) -> bool:
     folder.mkdir()
     parameters = case(folder, lanes, seed).parameters | {"StreamBytes": stream_bytes}
     made = runner.build("icarus", "deepr_axi", runner.rtl_sources(), parameters)
-    runner.run(made, "deepr_hw.sim.bench_axi", folder, env={"DEEPR_CASE": str(folder / "case.json"),
-                                                            "DEEPR_STREAM_BYTES": str(stream_bytes)})
+    runner.run(
+        made,
+        "deepr_hw.sim.bench_axi",
+        folder,
+        env={"DEEPR_CASE": str(folder / "case.json"), "DEEPR_STREAM_BYTES": str(stream_bytes)},
+    )
     return True
 
 
@@ -122,8 +176,10 @@ def checks(module: str, folder: Path) -> Iterator[tuple[str, Callable[[], bool]]
     yield "engine bench, 2 lanes", lambda: _bench(2, 1, folder / "b2")
     for task in formal.tasks():
         if task.startswith(module.removeprefix("deepr_")) and task not in ("engine", "logits_data"):  # minutes each
-            yield f"proof {task}", lambda task=task: formal.prove(task, folder / "proof",
-                                                                  runner.RTL.parent / "formal" / "proofs.sby")[0]
+            yield (
+                f"proof {task}",
+                lambda task=task: formal.prove(task, folder / "proof", runner.RTL.parent / "formal" / "proofs.sby")[0],
+            )
     for lanes, seed, idle in ((1, 7, 40), (16, 33, 0), (2, 102, 40), (8, 44, 0)):
         yield f"player, {lanes} lanes", lambda n=(lanes, seed, idle): _player(*n, folder / f"p{n[0]}")
 

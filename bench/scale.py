@@ -22,15 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from deepr_hw.budget import make_partition
-from deepr_hw.config import BudgetConfig
-from deepr_hw.deepr import encode, update
-from deepr_hw.drawing import as_arrays, as_groups, recount
-from deepr_hw.jit import kernel
-from deepr_hw.kernels import backward, forward
-from deepr_hw.noise import NORMAL_TABLE
-from deepr_hw.rewiring import grow_connections, rewire
-from deepr_hw.vectors import prefetch_row, row_axpy
+from deepr_hw.kernel.jit import kernel
+from deepr_hw.kernel.noise import NORMAL_TABLE
+from deepr_hw.kernel.vectors import prefetch_row, row_axpy
+from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.sparse_set.draw import as_arrays, as_groups, recount
+from deepr_hw.sparse_set.rewire import grow_connections, rewire
+from deepr_hw.sparse_set.step import encode, update
+from deepr_hw.train.config import BudgetConfig
+from deepr_hw.train.sparse_linear import backward, forward
 
 BATCH, REPLACED = 32, 0.005
 
@@ -104,8 +104,19 @@ def measure(width: int, k: int, answer) -> None:
     values = np.ones(128, np.float32)
     multiply_add(values, 10)
     fma = 2 * 128 * 100_000 / timed(lambda: multiply_add(values, 100_000), 3)
-    answer.put({"width": width, "k": k, "seconds": times, "gather": limit, "fma_flops": fma, "grown": grown,
-                "replaced": replaced, "peak_bytes": peak, "activation_bytes": touched})
+    answer.put(
+        {
+            "width": width,
+            "k": k,
+            "seconds": times,
+            "gather": limit,
+            "fma_flops": fma,
+            "grown": grown,
+            "replaced": replaced,
+            "peak_bytes": peak,
+            "activation_bytes": touched,
+        }
+    )
 
 
 def compile_first() -> None:
@@ -124,8 +135,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     compile_first()
-    table = Table("K", "ms / step", "ns / conn", "rewire", "bytes / conn", "fwd+bwd : 2 gathers", "GB/s gathered",
-                  "of FMA peak", title=f"{args.width:,} x {args.width:,} positions, batch {BATCH}, one thread")
+    table = Table(
+        "K",
+        "ms / step",
+        "ns / conn",
+        "rewire",
+        "bytes / conn",
+        "fwd+bwd : 2 gathers",
+        "GB/s gathered",
+        "of FMA peak",
+        title=f"{args.width:,} x {args.width:,} positions, batch {BATCH}, one thread",
+    )
     rows = []
     context = multiprocessing.get_context("spawn")
     for exponent in range(5, args.largest + 1):
@@ -137,11 +157,16 @@ def main() -> None:
         rows.append(r)
         t, k = r["seconds"], r["k"]
         step, products = sum(t.values()), t["forward"] + t["backward"]
-        table.add_row(f"10^{exponent}", f"{1e3 * step:,.1f}", f"{1e9 * step / k:.1f}",
-                      f"{100 * t['rewire'] / step:.0f} %",
-                      f"{(r['peak_bytes'] - r['activation_bytes']) / k:.1f}", f"{products / (2 * r['gather']):.2f}",
-                      f"{2 * 4 * BATCH * k / products / 1e9:.1f}",
-                      f"{100 * 6 * BATCH * k / products / r['fma_flops']:.1f} %")
+        table.add_row(
+            f"10^{exponent}",
+            f"{1e3 * step:,.1f}",
+            f"{1e9 * step / k:.1f}",
+            f"{100 * t['rewire'] / step:.0f} %",
+            f"{(r['peak_bytes'] - r['activation_bytes']) / k:.1f}",
+            f"{products / (2 * r['gather']):.2f}",
+            f"{2 * 4 * BATCH * k / products / 1e9:.1f}",
+            f"{100 * 6 * BATCH * k / products / r['fma_flops']:.1f} %",
+        )
     Console(width=120).print(table)
     machine = describe_machine("numpy", "numba")
     Console(width=120).print(machine)

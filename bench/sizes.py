@@ -1,7 +1,7 @@
 """Bytes per connection of a network in every form: arrays, files, entropy.
 
-    python -m bench.sizes runs/mnist/net.safetensors
-    python -m bench.sizes --random 100000 100000 1000000     a layer of so many inputs, outputs and connections
+python -m bench.sizes runs/mnist/net.safetensors
+python -m bench.sizes --random 100000 100000 1000000     a layer of so many inputs, outputs and connections
 """
 
 import argparse
@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from deepr_hw import fixed, netfile
 from deepr_hw.console import CONSOLE
 from deepr_hw.export.sizes import as_rows
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.ir import Budget, IntNet, fixed, netfile, sparse_linear
+from deepr_hw.ir.fixed import Format
 
 
 def random_layer(n_in: int, n_out: int, n: int) -> IntNet:
@@ -24,8 +23,17 @@ def random_layer(n_in: int, n_out: int, n: int) -> IntNet:
     position = np.unique(rng.integers(0, n_in * n_out, n, np.int64))
     while position.size < n:
         position = np.unique(np.r_[position, rng.integers(0, n_in * n_out, n - position.size, np.int64)])
-    layer = SparseLinear(n_in, n_out, position % n_in, position // n_in, rng.integers(-128, 128, n), None, fixed.PIXEL,
-                         Format(8, True, 7), None)
+    layer = sparse_linear(
+        n_in,
+        n_out,
+        position % n_in,
+        position // n_in,
+        rng.integers(-128, 128, n),
+        None,
+        fixed.PIXEL,
+        Format(8, True, 7),
+        None,
+    )
     return IntNet((layer,), Budget("global", (n,)))
 
 
@@ -44,8 +52,12 @@ def main() -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         per = row["bytes_per_connection"]
-        table.add_row(row["name"], row["kind"], "-" if per is None else f"{row['bytes']:,.0f}",
-                      "-" if per is None else f"{per:,.2f}")
+        table.add_row(
+            row["name"],
+            row["kind"],
+            "-" if per is None else f"{row['bytes']:,.0f}",
+            "-" if per is None else f"{per:,.2f}",
+        )
     CONSOLE.print(table)
     for row in rows:
         if row["remark"]:

@@ -27,22 +27,31 @@ from rich.table import Table  # noqa: E402
 from bench.dense_rivals import ETA, Run, make_numpy_mask, make_scipy, make_torch  # noqa: E402
 from bench.machine import describe_machine  # noqa: E402
 from deepr_hw import data  # noqa: E402
-from deepr_hw.config import config_from  # noqa: E402
-from deepr_hw.fixed import PIXEL  # noqa: E402
-from deepr_hw.model import calibrate, make_model  # noqa: E402
-from deepr_hw.noise import seed_state  # noqa: E402
-from deepr_hw.share import positions_per_layer, share_per_layer  # noqa: E402
-from deepr_hw.steps import Prior, steps_of_an_epoch  # noqa: E402
+from deepr_hw.ir.fixed import PIXEL  # noqa: E402
+from deepr_hw.kernel.noise import seed_state  # noqa: E402
+from deepr_hw.sparse_set.share import positions_per_layer, share_per_layer  # noqa: E402
+from deepr_hw.train.config import config_from  # noqa: E402
+from deepr_hw.train.epoch import Prior, steps_of_an_epoch  # noqa: E402
+from deepr_hw.train.model import calibrate, make_model  # noqa: E402
 
-RIVALS = {"torch dense": "dense", "torch mask": "mask", "torch mask + fake-quant": "mask+fakequant",
-          "torch masked DEEP R": "deepr"}
+RIVALS = {
+    "torch dense": "dense",
+    "torch mask": "mask",
+    "torch mask + fake-quant": "mask+fakequant",
+    "torch masked DEEP R": "deepr",
+}
 
 
 def make_ours(sizes: tuple[int, ...], density: float, batch: int, x: np.ndarray, y: np.ndarray) -> Run:
     """Our step after 1,000 steps in float and 1,000 in 8 bits, so that rewiring is at its usual pace."""
     limits = share_per_layer(round(density * sum(positions_per_layer(sizes))), sizes)  # near the authors' shares
-    config = config_from({"budget": {"per_layer": limits}, "network": {"hidden": list(sizes[1:-1]), "bias": False},
-                          "training": {"batch_size": batch, "optimizer": "sgd"}})
+    config = config_from(
+        {
+            "budget": {"per_layer": limits},
+            "network": {"hidden": list(sizes[1:-1]), "bias": False},
+            "training": {"batch_size": batch, "optimizer": "sgd"},
+        }
+    )
     prior = Prior(l1=1e-5, idle=0.0)  # the paper's
     rng = np.random.default_rng(0)
     model, stream = make_model(config, sizes[0], sizes[-1], PIXEL, rng), seed_state(rng)
@@ -86,14 +95,20 @@ def main() -> None:
     mnist = data.load("mnist")
     x, y = mnist.x_train, mnist.y_train
     sizes: tuple[int, ...] = (784, 4096, 4096, 10) if args.wide else (784, 300, 100, 10)
-    cases = [(32, 0.01)] if args.wide else [(batch, density) for density in (0.0133, 0.03, 0.10)
-                                            for batch in (10, 32, 128)]
+    cases = (
+        [(32, 0.01)] if args.wide else [(batch, density) for density in (0.0133, 0.03, 0.10) for batch in (10, 32, 128)]
+    )
     has_torch = importlib.util.find_spec("torch") is not None
     rivals = RIVALS if has_torch else {}
     if not has_torch:
         Console().print("PyTorch is not installed (pip install 'deepr-hw\\[bench]'): its columns are left out")
-    table = Table("density", "batch", "rewired", "ours ms", *(f"{name} ms (ratio)" for name in
-                                                  (*rivals, "numpy mask", "scipy DEEP R")))
+    table = Table(
+        "density",
+        "batch",
+        "rewired",
+        "ours ms",
+        *(f"{name} ms (ratio)" for name in (*rivals, "numpy mask", "scipy DEEP R")),
+    )
     rows = []
     for batch, density in cases:
         contestants = {"ours": make_ours(sizes, density, batch, x, y)}
@@ -103,10 +118,17 @@ def main() -> None:
         taken = measure(contestants, args.rounds, args.seconds)
         rewired = contestants["ours"](100)
         rows.append({"density": density, "batch": batch, "rewired_per_step": rewired, "ms": taken})
-        table.add_row(f"{100 * density:g} %", str(batch), f"{rewired:.0f}", f"{taken['ours']:.4f}",
-                      *(f"{ms:.3f} ({ms / taken['ours']:.1f})" for name, ms in taken.items() if name != "ours"))
-    title = (f"{'-'.join(map(str, sizes))}, one thread, milliseconds per step (ratio to ours); "
-             "rewired: connections that ours replaces per step")
+        table.add_row(
+            f"{100 * density:g} %",
+            str(batch),
+            f"{rewired:.0f}",
+            f"{taken['ours']:.4f}",
+            *(f"{ms:.3f} ({ms / taken['ours']:.1f})" for name, ms in taken.items() if name != "ours"),
+        )
+    title = (
+        f"{'-'.join(map(str, sizes))}, one thread, milliseconds per step (ratio to ours); "
+        "rewired: connections that ours replaces per step"
+    )
     Console(width=160).print(title, table)
     machine = describe_machine("numpy", "numba", "scipy", *(("torch",) if has_torch else ()))
     Console(width=160).print(machine)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from deepr_hw import reference
-from deepr_hw.export.rtl_schedule import required_geometry, schedule
-from deepr_hw.fixed import Format
+from deepr_hw.export.rtl.schedule import required_geometry, schedule
 from deepr_hw.ir import IntNet, SparseLinear
+from deepr_hw.ir.fixed import Format
 from deepr_hw.sim import synth
 from tests.mnist_shaped import shaped
 from tests.random_nets import random_codes
@@ -28,7 +28,7 @@ CLOCK_MHZ = 100
 
 def _dense(layer: SparseLinear) -> np.ndarray:
     weight = np.zeros((layer.n_in, layer.n_out))
-    weight[layer.in_idx, layer.out_idx] = layer.weight
+    weight[layer.matrix.in_idx, layer.matrix.out_idx] = layer.matrix.code
     return weight
 
 
@@ -83,8 +83,11 @@ def main() -> None:
         net = shaped(widths, budget, args.lanes)
         plan = schedule(net, args.lanes)
         engine = synth.engine_netlist(required_geometry(net, plan), "ecp5-45k", synth.SCAN).area
-        print(f"{widths}, K = {sum(budget)}: engine, {args.lanes} lanes: {engine.lut} LUT, {plan.interval:.0f} cycles, "
-              f"{engine.lut * plan.interval / CLOCK_MHZ:.0f} LUT x us", flush=True)
+        print(
+            f"{widths}, K = {sum(budget)}: engine, {args.lanes} lanes: {engine.lut} LUT, {plan.interval:.0f} cycles, "
+            f"{engine.lut * plan.interval / CLOCK_MHZ:.0f} LUT x us",
+            flush=True,
+        )
         folder, start = Path(f"build/unrolled/{widths[0]}"), time.perf_counter()
         wrong = generate(net, folder.resolve(), args.seconds)
         if wrong is None:
@@ -93,8 +96,11 @@ def main() -> None:
         took = time.perf_counter() - start
         sources = sorted(path for path in (folder / "src").rglob("*.v") if "wrapper" not in path.name)
         area = synth.synthesize(sources, "unrolled", {}, "ecp5-85k").area
-        print(f"  unrolled: {took:.0f} s, {wrong} wrong logits, {area.lut} LUT, {area.ff} FF, 1 cycle, "
-              f"{area.lut / CLOCK_MHZ:.0f} LUT x us, {area.lut / sum(budget):.1f} LUT per K", flush=True)
+        print(
+            f"  unrolled: {took:.0f} s, {wrong} wrong logits, {area.lut} LUT, {area.ff} FF, 1 cycle, "
+            f"{area.lut / CLOCK_MHZ:.0f} LUT x us, {area.lut / sum(budget):.1f} LUT per K",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

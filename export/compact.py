@@ -6,17 +6,21 @@
     description  n    zlib of the JSON that the .safetensors file holds: formats, budget, labels, provenance
     units       12    number of entries of the input's and of the output's unit u32 each (0: natural), CRC-32 of all
     unit values  .    offsets and factors of the input, then of the output, float32
-    then for each layer
-    header      20    n_coded u64, n_unary u64, rice u8, dormant u8, weight_bits u8, bias_bits u8
+    then for each layer its matrices in the order of the description, each
+    header      20    n_coded u64, n_unary u64, rice u8, dormant u8, code_bits u8, 0
     checks       8    CRC-32 of the header u32, CRC-32 of the streams u32
     unary        .    gap >> rice in unary: that many ones and a zero, for each coded position
     remainder    .    gap mod 2**rice, ``rice`` bits each
-    weight       .    two's complement, ``weight_bits`` each, one per connection
-    bias         .    two's complement, ``bias_bits`` each, one per output; bias_bits = 0: no bias
+    code         .    two's complement, ``code_bits`` each, one per connection
+    and its further arrays (biases, tables), each
+    header       9    number of values u64, bits u8
+    check        4    CRC-32 of header and values
+    values       .    two's complement, ``bits`` each
 
 Positions ``out_idx * n_in + in_idx`` ascend; a gap is the number of positions passed over. Where more than half of the
 positions are connected the dormant ones are coded (``dormant`` = 1). Streams fill bytes from the lowest bit, padded
-with 0. Version 01 has no units.
+with 0. Version 01 has no units, and its layers, all sparse linear, have the biases behind the codes, their bits in the
+header's last byte.
 
 Rice's code spends at most (N - K) / 2**rice + K (rice + 1) bits on K of N positions, whatever their pattern: with the
 best ``rice`` at most 0.6 bit per connection above log2(N over K); less than 0.1 where positions are random.
@@ -31,18 +35,20 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepr_hw.files import write_bytes
-from deepr_hw.fixed import index_dtype, signed_bits
-from deepr_hw.ir import IntNet, SparseLinear
-from deepr_hw.netfile import from_parts, to_parts
+from deepr_hw.ir import IntNet, SparseMatrix
+from deepr_hw.ir.fixed import index_dtype, signed_bits
+from deepr_hw.ir.netfile import from_parts, to_parts
 
-MAGIC = b"DEEPRK02"
+MAGIC = b"DEEPRK03"
 _OLD_MAGIC = b"DEEPRK01"
 _HEADER = struct.Struct("<QQBBBB")
 _CHECKS = struct.Struct("<II")
+_ARRAY = struct.Struct("<QB")
 _COUNTS = struct.Struct("<II")
 _SIDES = ("input", "output")
 
@@ -57,26 +63,26 @@ class Section:
 
 
 def position_bits(net: IntNet) -> float:
-    """log2(N over K), summed over the layers: what it takes to say which K of N positions, if none is more likely than
-    another."""
-    sizes = [(layer.n_positions, layer.n_connections) for layer in net.layers]
+    """log2(N over K), summed over the matrices: what it takes to say which K of N positions, if all are as likely."""
+    sizes = [(matrix.n_positions, matrix.n_connections) for _, matrix in net.matrices]
     return sum(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for n, k in sizes) / math.log(2)
 
 
 def pack(net: IntNet) -> bytes:
     """The container's bytes; the same network gives the same bytes.
 
-    Raises ``ValueError`` naming a layer of a kind that has no such form, or with more than 2**62 positions.
+    Raises ``ValueError`` naming a matrix with more than 2**62 positions.
     """
     about, tensors = to_parts(net)
     description = zlib.compress(about.encode(), 9)
     parts = [MAGIC, struct.pack("<II", len(description), zlib.crc32(description)), description, *_pack_units(tensors)]
     for i, layer in enumerate(net.layers):
-        if not isinstance(layer, SparseLinear):
-            raise ValueError(f"layers[{i}]: no compact form for a layer of kind {layer.kind!r}")
-        if layer.n_positions > 1 << 62:
-            raise ValueError(f"layers[{i}]: {layer.n_positions} positions, at most 2**62")
-        parts += _pack_layer(layer)
+        for name, matrix in sorted(layer.matrices.items()):
+            if matrix.n_positions > 1 << 62:
+                raise ValueError(f"layers[{i}].{name}: {matrix.n_positions} positions, at most 2**62")
+            parts += _pack_matrix(matrix)
+        for _, array in sorted(layer.arrays.items()):
+            parts += _pack_array(array)
     return b"".join(parts)
 
 
@@ -87,21 +93,29 @@ def _pack_units(tensors: dict[str, np.ndarray]) -> list[bytes]:
     return [counts, struct.pack("<I", zlib.crc32(counts + values)), values]
 
 
-def _pack_layer(layer: SparseLinear) -> list[bytes]:
-    position = layer.out_idx.astype(np.int64) * layer.n_in + layer.in_idx
-    dormant = 2 * layer.n_connections > layer.n_positions
-    coded = _others(position, layer.n_positions) if dormant else position
+def _pack_matrix(matrix: SparseMatrix) -> list[bytes]:
+    position = matrix.out_idx.astype(np.int64) * matrix.n_in + matrix.in_idx
+    dormant = 2 * matrix.n_connections > matrix.n_positions
+    coded = _others(position, matrix.n_positions) if dormant else position
     gap = np.diff(coded, prepend=-1) - 1
     rice = _best_rice(gap)
     ends = np.cumsum((gap >> rice) + 1)
     unary = np.ones(int(ends[-1]) if ends.size else 0, bool)
     unary[ends - 1] = False
-    bias = np.empty(0, np.int64) if layer.bias is None else layer.bias.astype(np.int64)
-    bias_bits = signed_bits(int(bias.min()), int(bias.max())) if bias.size else 0
-    header = _HEADER.pack(gap.size, unary.size, rice, dormant, layer.w_format.bits, bias_bits)
-    streams = [np.packbits(unary, bitorder="little").tobytes(), _pack_bits(gap, rice),
-               _pack_bits(layer.weight.astype(np.int64), layer.w_format.bits), _pack_bits(bias, bias_bits)]
+    header = _HEADER.pack(gap.size, unary.size, rice, dormant, matrix.w_format.bits, 0)
+    streams = [
+        np.packbits(unary, bitorder="little").tobytes(),
+        _pack_bits(gap, rice),
+        _pack_bits(matrix.code.astype(np.int64), matrix.w_format.bits),
+    ]
     return [header, _CHECKS.pack(zlib.crc32(header), zlib.crc32(b"".join(streams))), *streams]
+
+
+def _pack_array(array: np.ndarray) -> list[bytes]:
+    values = array.astype(np.int64)
+    bits = signed_bits(int(values.min()), int(values.max())) if values.size else 0
+    header, stream = _ARRAY.pack(values.size, bits), _pack_bits(values, bits)
+    return [header, struct.pack("<I", zlib.crc32(header + stream)), stream]
 
 
 def _best_rice(gap: np.ndarray) -> int:
@@ -176,12 +190,34 @@ def _read(data: bytes) -> tuple[IntNet, list[Section]]:
         raise ValueError("description: damaged (CRC-32 differs)")
     about = _inflate(description)
     tensors = _read_units(reader) if magic == MAGIC else {}
-    for i, (n_in, n_out) in enumerate(_sizes(about)):
-        for name, values in _read_layer(reader, f"layers[{i}]", n_in, n_out).items():
-            tensors[f"layers.{i}.{name}"] = values
+    for i, layer in enumerate(_layers(about, old=magic == _OLD_MAGIC)):
+        if magic == _OLD_MAGIC:
+            tensors |= _read_old_layer(reader, i, layer)
+            continue
+        for name, matrix in sorted(layer["matrices"].items()):
+            read = _read_matrix(reader, f"layers[{i}].{name}", matrix["n_in"], matrix["n_out"])
+            tensors |= {f"layers.{i}.{name}.{key}": values for key, values in read.items()}
+        for name in layer["arrays"]:
+            tensors[f"layers.{i}.{name}"] = _read_array(reader, f"layers[{i}].{name}")
     if reader.offset != len(data):
         raise ValueError(f"{len(data) - reader.offset} bytes behind the last section")
     return from_parts(about, tensors), reader.sections
+
+
+def _read_old_layer(reader: _Reader, i: int, layer: dict[str, Any]) -> dict[str, np.ndarray]:
+    """A layer of version 01 under the names that its description belongs to."""
+    read = _read_matrix(reader, f"layers[{i}]", layer["n_in"], layer["n_out"], old=True)
+    return {f"layers.{i}.{'weight' if key == 'code' else key}": values for key, values in read.items()}
+
+
+def _read_array(reader: _Reader, name: str) -> np.ndarray:
+    header = reader.take(f"{name}.header", _ARRAY.size)
+    (check,) = struct.unpack("<I", reader.take(f"{name}.check", 4))
+    n, bits = _ARRAY.unpack(header)
+    stream = reader.take(name, -(-n * bits // 8))
+    if zlib.crc32(header + stream) != check:
+        raise ValueError(f"{name}: damaged (CRC-32 differs)")
+    return _unpack_bits(stream, n, bits, True, name)
 
 
 def _read_units(reader: _Reader) -> dict[str, np.ndarray]:
@@ -207,25 +243,33 @@ def _inflate(description: bytes) -> str:
         raise ValueError(f"description: no compressed text ({error})") from None
 
 
-def _sizes(about: str) -> list[tuple[int, int]]:
+def _layers(about: str, old: bool) -> list[dict[str, Any]]:
+    """The layers of the description, with what tells how long their sections are."""
     try:
-        return [(int(layer["n_in"]), int(layer["n_out"])) for layer in json.loads(about)["layers"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"description: has no layers with n_in and n_out ({error!r})") from None
+        layers = json.loads(about)["layers"]
+        for layer in layers:
+            for matrix in (layer,) if old else layer["matrices"].values():
+                matrix["n_in"], matrix["n_out"] = int(matrix["n_in"]), int(matrix["n_out"])
+            layer["arrays"] = sorted(map(str, layer.get("arrays", [])))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"description: has no layers with matrices of n_in and n_out ({error!r})") from None
+    return list(layers)
 
 
-def _read_layer(reader: _Reader, name: str, n_in: int, n_out: int) -> dict[str, np.ndarray]:
+def _read_matrix(reader: _Reader, name: str, n_in: int, n_out: int, old: bool = False) -> dict[str, np.ndarray]:
     header = reader.take(f"{name}.header", _HEADER.size)
     header_check, check = _CHECKS.unpack(reader.take(f"{name}.checks", _CHECKS.size))
     if zlib.crc32(header) != header_check:
         raise ValueError(f"{name}.header: damaged (CRC-32 differs)")
-    n_coded, n_unary, rice, dormant, weight_bits, bias_bits = _HEADER.unpack(header)
-    if n_coded > n_in * n_out or max(rice, weight_bits, bias_bits) > 62:
-        raise ValueError(f"{name}.header: {n_coded} of {n_in * n_out} positions, widths {rice}, {weight_bits} and "
-                         f"{bias_bits} bits: impossible")
+    n_coded, n_unary, rice, dormant, code_bits, bias_bits = _HEADER.unpack(header)
+    if n_coded > n_in * n_out or max(rice, code_bits, bias_bits) > 62 or (bias_bits and not old):
+        raise ValueError(
+            f"{name}.header: {n_coded} of {n_in * n_out} positions, widths {rice}, {code_bits} and "
+            f"{bias_bits} bits: impossible"
+        )
     n_connections = n_in * n_out - n_coded if dormant else n_coded
-    widths = {"unary": n_unary, "remainder": n_coded * rice, "weight": n_connections * weight_bits,
-              "bias": n_out * bias_bits}
+    widths = {"unary": n_unary, "remainder": n_coded * rice, "code": n_connections * code_bits}
+    widths |= {"bias": n_out * bias_bits} if bias_bits else {}
     streams = {key: reader.take(f"{name}.{key}", -(-bits // 8)) for key, bits in widths.items()}
     if zlib.crc32(b"".join(streams.values())) != check:
         raise ValueError(f"{name}: damaged (CRC-32 of its streams differs)")
@@ -237,12 +281,14 @@ def _read_layer(reader: _Reader, name: str, n_in: int, n_out: int) -> dict[str, 
     if coded.size and coded[-1] >= n_in * n_out:
         raise ValueError(f"{name}.unary: position {coded[-1]} of {n_in * n_out}")
     position = _others(coded, n_in * n_out) if dormant else coded
-    tensors = {"in_idx": (position % n_in).astype(index_dtype(n_in)),
-               "out_idx": (position // n_in).astype(index_dtype(n_out)),
-               "weight": _unpack_bits(streams["weight"], n_connections, weight_bits, True, f"{name}.weight")}
+    arrays = {
+        "in_idx": (position % n_in).astype(index_dtype(n_in)),
+        "out_idx": (position // n_in).astype(index_dtype(n_out)),
+        "code": _unpack_bits(streams["code"], n_connections, code_bits, True, f"{name}.code"),
+    }
     if bias_bits:
-        tensors["bias"] = _unpack_bits(streams["bias"], n_out, bias_bits, True, f"{name}.bias")
-    return tensors
+        arrays["bias"] = _unpack_bits(streams["bias"], n_out, bias_bits, True, f"{name}.bias")
+    return arrays
 
 
 def save(net: IntNet, path: Path) -> None:

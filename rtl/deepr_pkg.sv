@@ -1,6 +1,6 @@
 // What engine, shell and software share: words of the load port, stages, registers, error causes.
 //
-// Python reads it (export/rtl_words.py). yosys knows no import: there it is global.
+// Python reads it (export/rtl/words.py). yosys knows no import: there it is global.
 `ifndef YOSYS
 package deepr_pkg;
 `endif

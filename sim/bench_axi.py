@@ -21,8 +21,9 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from ..export import rtl_driver
-from ..export.rtl_driver import CAUSES, Driver
+from deepr_hw.export.rtl import driver as rtl_driver
+from deepr_hw.export.rtl.driver import CAUSES, Driver
+
 from .streams import PATIENCE, Pattern, Scoreboard, bursts, chance, scored
 
 

@@ -16,7 +16,8 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
-from ..export.rtl_image import BIAS
+from deepr_hw.export.rtl.image import BIAS
+
 from .coverage import Coverage
 from .streams import PATIENCE, Pattern, Scoreboard, Sink, Source, Stream, bursts, chance, never, scored
 
@@ -67,8 +68,12 @@ class Bench:
 
     async def load(self, writes: list[tuple[int, int]]) -> None:
         """Writes to the load port."""
-        port = Stream(self.clock, self.dut.load_valid_i, self.dut.load_ready_o,
-                      {"addr": self.dut.load_addr_i, "data": self.dut.load_data_i})
+        port = Stream(
+            self.clock,
+            self.dut.load_valid_i,
+            self.dut.load_ready_o,
+            {"addr": self.dut.load_addr_i, "data": self.dut.load_data_i},
+        )
         await Source(port).send({"addr": address, "data": data} for address, data in writes)
         await ClockCycles(self.clock, 3)
 
@@ -115,15 +120,30 @@ class Bench:
     def source(self, pause: Pattern = never) -> Source:
         """Of input frames."""
         dut = self.dut
-        return Source(Stream(self.clock, dut.s_valid_i, dut.s_ready_o, {
-            "data": dut.s_data_i, "keep": dut.s_keep_i, "last": dut.s_last_i}), pause)
+        return Source(
+            Stream(
+                self.clock,
+                dut.s_valid_i,
+                dut.s_ready_o,
+                {"data": dut.s_data_i, "keep": dut.s_keep_i, "last": dut.s_last_i},
+            ),
+            pause,
+        )
 
     def listen(self, pause: Pattern = never) -> None:
         """Compare the output with the scoreboard from now on."""
         dut = self.dut
         self.stop()
-        self.sink = Sink(Stream(self.clock, dut.m_valid_o, dut.m_ready_i, {
-            "data": dut.m_data_o, "last": dut.m_last_o, "class": dut.m_class_o}), self.scoreboard.receive, pause)
+        self.sink = Sink(
+            Stream(
+                self.clock,
+                dut.m_valid_o,
+                dut.m_ready_i,
+                {"data": dut.m_data_o, "last": dut.m_last_o, "class": dut.m_class_o},
+            ),
+            self.scoreboard.receive,
+            pause,
+        )
 
     def stop(self) -> None:
         """Listen no more."""
@@ -133,8 +153,14 @@ class Bench:
     def pack(self, data: Sequence[int]) -> list[dict[str, int]]:
         """The bytes ``data`` as the beats of a frame; the null bytes of the last one are not 0."""
         parts = [data[i : i + self.lanes] for i in range(0, len(data), self.lanes)]
-        return [{"data": int.from_bytes(bytes([*part, *[0xA5] * (self.lanes - len(part))]), "little"),
-                 "keep": (1 << len(part)) - 1, "last": int(i == len(parts) - 1)} for i, part in enumerate(parts)]
+        return [
+            {
+                "data": int.from_bytes(bytes([*part, *[0xA5] * (self.lanes - len(part))]), "little"),
+                "keep": (1 << len(part)) - 1,
+                "last": int(i == len(parts) - 1),
+            }
+            for i, part in enumerate(parts)
+        ]
 
     def frame(self, sample: int, name: str = "a") -> list[dict[str, int]]:
         """Input beats of ``sample`` of network ``name``."""
@@ -150,8 +176,10 @@ class Bench:
         """Output beats of ``sample`` under network ``name``."""
         logits = self.logits[name][sample]
         winner = logits.index(max(logits))
-        return [{"data": value & 0xFFFFFFFF, "last": int(i == len(logits) - 1), "class": winner}
-                for i, value in enumerate(logits)]
+        return [
+            {"data": value & 0xFFFFFFFF, "last": int(i == len(logits) - 1), "class": winner}
+            for i, value in enumerate(logits)
+        ]
 
     def spoilt_biases(self, name: str) -> list[tuple[int, int]]:
         """Other values for the biases that network ``name`` reads last in a sample, the last class's lane first."""
@@ -183,8 +211,15 @@ class Bench:
         await ClockCycles(self.clock, 100)
 
 
-PATTERNS = [(never, never), (chance(50, 1), never), (never, chance(50, 2)), (chance(40, 3), chance(70, 4)),
-            (bursts(1, 7), bursts(3, 11)), (bursts(20, 60), never), (never, bursts(1, 40))]
+PATTERNS = [
+    (never, never),
+    (chance(50, 1), never),
+    (never, chance(50, 2)),
+    (chance(40, 3), chance(70, 4)),
+    (bursts(1, 7), bursts(3, 11)),
+    (bursts(20, 60), never),
+    (never, bursts(1, 40)),
+]
 
 
 @scored
@@ -235,8 +270,9 @@ async def a_reset_leaves_the_network(dut: Any, score: Scoreboard) -> None:
     moments = [1, 2, 3, 8, *[bench.rng.randrange(400) for _ in range(9)]]
     for moment in moments:
         dut.enable_i.value = 1
-        feeding = cocotb.start_soon(bench.source().send(
-            [beat for sample in range(len(bench.codes["a"])) for beat in bench.frame(sample)]))
+        feeding = cocotb.start_soon(
+            bench.source().send([beat for sample in range(len(bench.codes["a"])) for beat in bench.frame(sample)])
+        )
         loading = cocotb.start_soon(bench.load(bench.writes["c"])) if moment % 2 else None
         dut.m_ready_i.value = bench.rng.randrange(2)
         await ClockCycles(bench.clock, moment)
@@ -351,8 +387,19 @@ async def bad_writes_are_refused(dut: Any, score: Scoreboard) -> None:
     await bench.load_and_enable()
     bench.listen()
     lanes = bench.geometry["lanes"]
-    bad = [(4 << 20, 0), (15 << 20, 0), (0xFFFF, 0), (1 << 20 | 0xFFFF, 0), (LAYER | 0xFFFF, 0), (LAYER, 1 << 28),
-           (LAYER, 0xFFFF), (FRAME | 2, 0), (LAYER | 1 << 16, 0), (FRAME | 1, 1 << 20), (0, 0x3FFFFF)]
+    bad = [
+        (4 << 20, 0),
+        (15 << 20, 0),
+        (0xFFFF, 0),
+        (1 << 20 | 0xFFFF, 0),
+        (LAYER | 0xFFFF, 0),
+        (LAYER, 1 << 28),
+        (LAYER, 0xFFFF),
+        (FRAME | 2, 0),
+        (LAYER | 1 << 16, 0),
+        (FRAME | 1, 1 << 20),
+        (0, 0x3FFFFF),
+    ]
     if lanes < 16:
         bad += [(lanes << 16, 0), (1 << 20 | lanes << 16, 0)]
     for write in bad:
@@ -375,8 +422,12 @@ async def bad_descriptors_do_not_hang(dut: Any, score: Scoreboard) -> None:
     bench = await Bench(dut, score).start()
     layers = [(address, data) for address, data in bench.writes["a"] if address & 0xF00000 == LAYER]
     size = bench.geometry
-    blank = [(region << 20 | lane << 16 | i, 0) for region, depth in enumerate((size["rows"], size["bias_words"]))
-             for lane in range(size["lanes"]) for i in range(depth)] + [(LAYER | i, 0) for i in range(size["layers"])]
+    blank = [
+        (region << 20 | lane << 16 | i, 0)
+        for region, depth in enumerate((size["rows"], size["bias_words"]))
+        for lane in range(size["lanes"])
+        for i in range(depth)
+    ] + [(LAYER | i, 0) for i in range(size["layers"])]
     for _ in range(2):  # what was never loaded has no value: give every word one
         await bench.load([*blank, (FRAME, 0), (FRAME | 1, 0)])
         await bench.swap_and_settle()
@@ -403,8 +454,9 @@ async def misplaced_logits_are_flagged(dut: Any, score: Scoreboard) -> None:
     bench = await Bench(dut, score).start()
     ends = [data & 0xFFFF for address, data in bench.writes["a"] if address & 0xF00000 == LAYER]
     first_row = ends[-2] + 1 if len(ends) > 1 else 0
-    slots = {address: data for address, data in bench.writes["a"]
-             if address < 1 << 20 and address & 0xFFFF >= first_row}
+    slots = {
+        address: data for address, data in bench.writes["a"] if address < 1 << 20 and address & 0xFFFF >= first_row
+    }
     ending = [address for address, data in slots.items() if data >> 31]
     missing = {ending[-1]: slots[ending[-1]] & ~(1 << 31)}
     lane = ending[-1] & 0xF0000
@@ -444,8 +496,11 @@ async def hot_swap(dut: Any, score: Scoreboard) -> None:
         if beat["last"]:
             frames.append([])
 
-    sink = Sink(Stream(bench.clock, dut.m_valid_o, dut.m_ready_i, {"data": dut.m_data_o, "last": dut.m_last_o}),
-                receive, chance(20, 3))
+    sink = Sink(
+        Stream(bench.clock, dut.m_valid_o, dut.m_ready_i, {"data": dut.m_data_o, "last": dut.m_last_o}),
+        receive,
+        chance(20, 3),
+    )
     sent: list[int] = []
     running = True
 

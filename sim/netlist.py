@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import reference
-from ..engines import EngineRun
-from ..export import rtl_image
-from ..export.rtl_geometry import Geometry
-from ..files import make_folder, write_text
-from ..ir import IntNet
+from deepr_hw import reference
+from deepr_hw.engine_run import EngineRun
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.export.rtl.geometry import Geometry
+from deepr_hw.files import make_folder, write_text
+from deepr_hw.ir import IntNet
+
 from . import engine, open_tools, runner, synth
 from .open_tools import share
 
@@ -55,12 +56,18 @@ def sources(geometry: Geometry, target: str, workdir: Path) -> list[Path]:
     folder = make_folder(workdir)
     write_text(folder / "cells.v", _readable(models))
     write_text(folder / "engine.v", _with_parameters((made.folder / "netlist.v").read_text(), geometry))
-    return [runner.RTL / "deepr_pkg.sv", folder / "cells.v", folder / "engine.v", runner.RTL / "deepr_axis_width.sv",
-            *([_CELLS] if family == "ecp5" else [])]
+    return [
+        runner.RTL / "deepr_pkg.sv",
+        folder / "cells.v",
+        folder / "engine.v",
+        runner.RTL / "deepr_axis_width.sv",
+        *([_CELLS] if family == "ecp5" else []),
+    ]
 
 
-def play(image: rtl_image.Image, x: np.ndarray, workdir: Path, target: str = "ecp5-85k",
-         idle: int = 0, pause: int = 0) -> engine.PlayerRun:
+def play(
+    image: rtl_image.Image, x: np.ndarray, workdir: Path, target: str = "ecp5-85k", idle: int = 0, pause: int = 0
+) -> engine.PlayerRun:
     """As ``engine.play``, on the synthesized engine of the image's geometry under Icarus."""
     files = sources(image.geometry, target, Path(workdir) / "netlist")
     return engine.play(image, x, workdir, "icarus", idle, pause, sources=files)

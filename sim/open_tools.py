@@ -35,8 +35,14 @@ def run_tool(tool: str, args: Sequence[str], folder: Path) -> str:
         raise RuntimeError(why)
     package, function = _TOOLS[tool]
     code = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, *args], cwd=folder, text=True, errors="replace",
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        cwd=folder,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     (folder / f"{tool}.log").write_text(done.stdout)
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-_LOG_TAIL:])

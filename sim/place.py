@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..export.rtl_geometry import Geometry
-from ..export.rtl_schedule import required_geometry, schedule
-from ..files import make_folder
-from ..ir import IntNet
+from deepr_hw.export.rtl.geometry import Geometry
+from deepr_hw.export.rtl.schedule import required_geometry, schedule
+from deepr_hw.files import make_folder
+from deepr_hw.ir import IntNet
+
 from . import synth
 from .open_tools import missing, run_tool
 from .synth import Area, Netlist, Target
@@ -40,12 +41,16 @@ class Timing:
     @property
     def path_text(self) -> str:
         """The critical path in one line: from where to where, and what its time is spent on."""
-        spent = {kind: sum(hop.ns for hop in self.path if hop.kind == kind) for kind in dict.fromkeys(
-            hop.kind for hop in self.path)}
+        spent = {
+            kind: sum(hop.ns for hop in self.path if hop.kind == kind)
+            for kind in dict.fromkeys(hop.kind for hop in self.path)
+        }
         parts = ", ".join(f"{ns:.1f} {kind}" for kind, ns in spent.items())
         levels = sum(hop.kind == "logic" for hop in self.path)
-        return (f"{self.path[0].cell} -> {self.path[-1].cell}: {sum(spent.values()):.1f} ns ({parts}), "
-                f"{levels} levels of logic")
+        return (
+            f"{self.path[0].cell} -> {self.path[-1].cell}: {sum(spent.values()):.1f} ns ({parts}), "
+            f"{levels} levels of logic"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,28 @@ class Synthesis:
         """What ``deepr-hw synth --json`` writes."""
         area, of = self.area, synth.target(self.target)
         result: dict[str, Any] = {
-            "target": self.target, "lanes": self.geometry.lanes, "parameters": self.geometry.parameters,
-            "lut": area.lut, "lut_logic": area.logic, "ff": area.ff, "dsp": area.dsp, "bram": area.bram,
-            "bram_bits": of.bram_bits, "capacity": dict(of.capacity), "cells": dict(area.cells),
-            "cycles_per_sample": self.cycles_per_sample, "fmax_mhz": None, "critical_path": None,
-            "images_per_second": self.images_per_second}
+            "target": self.target,
+            "lanes": self.geometry.lanes,
+            "parameters": self.geometry.parameters,
+            "lut": area.lut,
+            "lut_logic": area.logic,
+            "ff": area.ff,
+            "dsp": area.dsp,
+            "bram": area.bram,
+            "bram_bits": of.bram_bits,
+            "capacity": dict(of.capacity),
+            "cells": dict(area.cells),
+            "cycles_per_sample": self.cycles_per_sample,
+            "fmax_mhz": None,
+            "critical_path": None,
+            "images_per_second": self.images_per_second,
+        }
         if self.timing:
-            result |= {"fmax_mhz": round(self.timing.fmax_mhz, 2), "critical_path": self.timing.path_text,
-                       "critical_path_hops": [hop.__dict__ for hop in self.timing.path]}
+            result |= {
+                "fmax_mhz": round(self.timing.fmax_mhz, 2),
+                "critical_path": self.timing.path_text,
+                "critical_path_hops": [hop.__dict__ for hop in self.timing.path],
+            }
         return result
 
 
@@ -94,8 +113,18 @@ def read_report(path: Path) -> Timing:
 
 def _options(of: Target) -> list[str]:
     assert of.device
-    common = [f"--{of.device}", "--package", of.package, "--json", "netlist.json", "--report", "report.json",
-              "--timing-allow-fail", "--freq", str(CLOCK_MHZ)]
+    common = [
+        f"--{of.device}",
+        "--package",
+        of.package,
+        "--json",
+        "netlist.json",
+        "--report",
+        "report.json",
+        "--timing-allow-fail",
+        "--freq",
+        str(CLOCK_MHZ),
+    ]
     if "ecp5" in of.command:
         return [*common, "--speed", "6", "--textcfg", "engine.config", "--lpf-allow-unconstrained"]
     return [*common, "--asc", "engine.asc", "--pcf-allow-unconstrained"]
@@ -119,12 +148,16 @@ def place(netlist: Netlist, target_name: str, folder: Path, seed: int = 1) -> Ti
 
 def too_small(area: Area, of: Target) -> Sequence[str]:
     """What of ``area`` exceeds the device of ``of``, in words."""
-    return [f"{getattr(area, name)} of {capacity} {name}" for name, capacity in of.capacity.items()
-            if getattr(area, name) > capacity]
+    return [
+        f"{getattr(area, name)} of {capacity} {name}"
+        for name, capacity in of.capacity.items()
+        if getattr(area, name) > capacity
+    ]
 
 
-def synthesize(net: IntNet, target_name: str, lanes: int, folder: Path, banks: int | None = None, seed: int = 1,
-               clock: bool = True) -> Synthesis:
+def synthesize(
+    net: IntNet, target_name: str, lanes: int, folder: Path, banks: int | None = None, seed: int = 1, clock: bool = True
+) -> Synthesis:
     """The smallest engine for ``net`` on ``target_name``; with ``clock`` also placed and routed in ``folder``.
 
     Raises ``ValueError`` when the network does not fit the engine or the engine not the device.

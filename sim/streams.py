@@ -28,9 +28,11 @@ def chance(percent: int, seed: int) -> Pattern:
 
 def bursts(busy: int, quiet: int) -> Pattern:
     """``busy`` cycles without, then ``quiet`` cycles with pause, over and over."""
+
     def states() -> Iterator[bool]:
         while True:
             yield from [False] * busy + [True] * quiet
+
     state = states()
     return lambda: next(state)
 
@@ -134,6 +136,7 @@ class Scoreboard:
 
 def scored(test: Callable[[Any, Scoreboard], Awaitable[None]]) -> Any:
     """``test(dut, score)`` as a cocotb test that also fails when it returns before its scoreboard is closed."""
+
     async def run(dut: Any) -> None:
         score = Scoreboard()
         await test(dut, score)

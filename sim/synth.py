@@ -5,20 +5,33 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from ..export.rtl_geometry import STREAM_BYTES, Geometry
-from ..files import make_folder, write_text
+from deepr_hw.devices.parts import DEVICES
+from deepr_hw.export.rtl.geometry import STREAM_BYTES, Geometry
+from deepr_hw.files import make_folder, write_text
+
 from . import runner
 from .open_tools import run_tool
 
 SCAN, ENGINE, SHELL = "deepr_scan", "deepr_engine", "deepr_axi"
 
 _ECP5_LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
-_XILINX_LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2,
-                "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
+_XILINX_LUTS = {
+    **{f"LUT{n}": 1 for n in range(1, 7)},
+    "INV": 1,
+    "SRL16E": 1,
+    "SRLC32E": 1,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1D": 4,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM32M16": 8,
+    "RAM64M8": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -45,22 +58,52 @@ class Target:
     banks: int = 2
 
 
-def _ecp5(device: str, lut: int, bram: int, dsp: int) -> Target:
-    return Target("synth_ecp5", _ECP5_LUTS, {"DP16KD": 1}, 18432, ("MULT18X18D",), ("TRELLIS_FF",), device, "CABGA381",
-                  {"lut": lut, "bram": bram, "dsp": dsp})
+def _capacity(device: str) -> Mapping[str, int]:
+    fabric = DEVICES[device].fabric
+    return {} if fabric is None else asdict(fabric)
+
+
+def _ecp5(device: str) -> Target:
+    return Target(
+        "synth_ecp5",
+        _ECP5_LUTS,
+        {"DP16KD": 1},
+        18432,
+        ("MULT18X18D",),
+        ("TRELLIS_FF",),
+        device,
+        "CABGA381",
+        _capacity(f"ecp5-{device}"),
+    )
 
 
 def _xilinx(family: str) -> Target:
-    return Target(f"synth_xilinx -family {family} -noiopad -noclkbuf", _XILINX_LUTS,
-                  {"RAMB18E1": 1, "RAMB18E2": 1, "RAMB36E1": 2, "RAMB36E2": 2}, 18432, ("DSP48E",), ("FD",))
+    return Target(
+        f"synth_xilinx -family {family} -noiopad -noclkbuf",
+        _XILINX_LUTS,
+        {"RAMB18E1": 1, "RAMB18E2": 1, "RAMB36E1": 2, "RAMB36E2": 2},
+        18432,
+        ("DSP48E",),
+        ("FD",),
+    )
 
 
 TARGETS = {
-    "ecp5-25k": _ecp5("25k", 24288, 56, 28),
-    "ecp5-45k": _ecp5("45k", 43848, 108, 72),
-    "ecp5-85k": _ecp5("85k", 83640, 208, 156),
-    "ice40-up5k": Target("synth_ice40 -dsp -device u", {"SB_LUT4": 1}, {"SB_RAM40_4K": 1}, 4096, ("SB_MAC16",),
-                         ("SB_DFF",), "up5k", "sg48", {"lut": 5280, "bram": 30, "dsp": 8}, banks=1),
+    "ecp5-25k": _ecp5("25k"),
+    "ecp5-45k": _ecp5("45k"),
+    "ecp5-85k": _ecp5("85k"),
+    "ice40-up5k": Target(
+        "synth_ice40 -dsp -device u",
+        {"SB_LUT4": 1},
+        {"SB_RAM40_4K": 1},
+        4096,
+        ("SB_MAC16",),
+        ("SB_DFF",),
+        "up5k",
+        "sg48",
+        _capacity("ice40-up5k"),
+        banks=1,
+    ),
     "xc7": _xilinx("xc7"),
     "xcup": _xilinx("xcup"),
 }
@@ -99,11 +142,19 @@ def target(name: str) -> Target:
 
 def count(cells: Mapping[str, int], of: Target) -> Area:
     """The area of ``cells`` (number by type) in the terms of ``of``."""
+
     def named(beginnings: Sequence[str]) -> int:
         return sum(n for cell, n in cells.items() if cell.startswith(tuple(beginnings)))
+
     logic = sum(n for cell, n in cells.items() if cell.startswith(("LUT", "SB_LUT", "INV")))
-    return Area(sum(n * of.luts.get(cell, 0) for cell, n in cells.items()), logic, named(of.ffs), named(of.dsps),
-                sum(n * of.brams.get(cell, 0) for cell, n in cells.items()), dict(cells))
+    return Area(
+        sum(n * of.luts.get(cell, 0) for cell, n in cells.items()),
+        logic,
+        named(of.ffs),
+        named(of.dsps),
+        sum(n * of.brams.get(cell, 0) for cell, n in cells.items()),
+        dict(cells),
+    )
 
 
 def script(sources: Sequence[str], top: str, parameters: Mapping[str, int], of: Target, options: str = "") -> str:
@@ -116,10 +167,12 @@ def script(sources: Sequence[str], top: str, parameters: Mapping[str, int], of: 
     keep = f"setattr -mod -set keep_hierarchy 1 *{ENGINE}*\n" if top == SCAN else ""
     rename = f"rename -top {top}\n" if top == ENGINE else ""
     flatten = "" if "ecp5" in of.command or "ice40" in of.command else " -flatten"
-    return (f"read_verilog -sv -defer {' '.join(sources)}\nhierarchy -check -top {top} {values}\n{keep}"
-            f"{of.command}{flatten} -top {top} {options}\ncheck -assert\ntee -q -o stat.json stat -json\n"
-            "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
-            f"{rename}write_verilog -noattr -norename netlist.v\n")
+    return (
+        f"read_verilog -sv -defer {' '.join(sources)}\nhierarchy -check -top {top} {values}\n{keep}"
+        f"{of.command}{flatten} -top {top} {options}\ncheck -assert\ntee -q -o stat.json stat -json\n"
+        "flatten\nopt_clean -purge\nwrite_json netlist.json\n"
+        f"{rename}write_verilog -noattr -norename netlist.v\n"
+    )
 
 
 def _cells(stat: Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]], top: str) -> dict[str, int]:
@@ -130,8 +183,9 @@ def _cells(stat: Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]], to
     return {cell: n for cell, n in found[0]["num_cells_by_type"].items() if not cell.startswith("$")}
 
 
-def synthesize(sources: Sequence[Path], top: str, parameters: Mapping[str, int], target_name: str,
-               options: str = "") -> Netlist:
+def synthesize(
+    sources: Sequence[Path], top: str, parameters: Mapping[str, int], target_name: str, options: str = ""
+) -> Netlist:
     """Synthesize ``top``; the same sources, parameters and version are synthesized once.
 
     ``options`` are added to yosys' synthesis command. Raises ``RuntimeError`` when yosys fails or is missing.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.ir import Budget, IntNet, sparse_linear
+from deepr_hw.ir.fixed import Format
 
 WIDTHS = (784, 300, 100, 10)
 BUDGET = (2352, 900, 300)
@@ -27,8 +27,19 @@ def shaped(widths: tuple[int, ...], budget: tuple[int, ...], lanes: int, seed: i
     for i, (k, n_in, n_out) in enumerate(zip(budget, widths[:-1], widths[1:], strict=True)):
         position = _positions(rng, n_in, n_out, k, lanes)
         y_format = None if i == len(budget) - 1 else Format(8, False, 4)
-        layers.append(SparseLinear(n_in, n_out, position % n_in, position // n_in, rng.integers(-128, 128, k), None,
-                                   x_format, Format(8, True, 7), y_format))
+        layers.append(
+            sparse_linear(
+                n_in,
+                n_out,
+                position % n_in,
+                position // n_in,
+                rng.integers(-128, 128, k),
+                None,
+                x_format,
+                Format(8, True, 7),
+                y_format,
+            )
+        )
         x_format = y_format or x_format
     return IntNet(tuple(layers), Budget("lanes", budget))
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from deepr_hw.budget import make_partition
-from deepr_hw.config import BudgetConfig
-from deepr_hw.connections import make_connections
-from deepr_hw.fixed import Format
-from deepr_hw.model import Model, calibrate
+from deepr_hw.ir.fixed import Format
+from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.sparse_set.connections import make_connections
+from deepr_hw.train.config import BudgetConfig
+from deepr_hw.train.model import Model, calibrate
 
 
 def random_model(seed: int, quantized: bool = True, bits: int = 8, max_width: int = 40) -> tuple[Model, np.ndarray]:

@@ -2,15 +2,26 @@
 
 import numpy as np
 
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.ir import Budget, IntNet, SparseLinear, sparse_linear
+from deepr_hw.ir.fixed import Format
 
-CORNERS = ("plain", "ties", "saturate_high", "saturate_low", "max_accumulator", "shift_0", "single", "signed_input",
-           "narrow", "bias_only")
+CORNERS = (
+    "plain",
+    "ties",
+    "saturate_high",
+    "saturate_low",
+    "max_accumulator",
+    "shift_0",
+    "single",
+    "signed_input",
+    "narrow",
+    "bias_only",
+)
 
 
-def random_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: Format, last: bool,
-                 corner: str = "plain") -> SparseLinear:
+def random_layer(
+    rng: np.random.Generator, n_in: int, n_out: int, x_format: Format, last: bool, corner: str = "plain"
+) -> SparseLinear:
     """A layer of random connections; about a third of the outputs of a ``plain`` one stay empty."""
     positions = n_in * n_out
     n = 1 if corner == "single" else 0 if corner == "bias_only" else int(rng.integers(1, max(2, positions // 3) + 1))
@@ -38,9 +49,12 @@ def random_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: Form
         if corner == "ties":  # multiples of 8 under a shift of 4: half of the accumulators are ties
             weight = (weight // 8) * 8
             bias = (bias // 8) * 8
-        y_format = Format(8 if corner != "narrow" else int(rng.integers(2, 9)), bool(rng.random() < 0.4),
-                          x_format.frac + w_format.frac - shift)
-    return SparseLinear(n_in, n_out, position % n_in, position // n_in, weight, bias, x_format, w_format, y_format)
+        y_format = Format(
+            8 if corner != "narrow" else int(rng.integers(2, 9)),
+            bool(rng.random() < 0.4),
+            x_format.frac + w_format.frac - shift,
+        )
+    return sparse_linear(n_in, n_out, position % n_in, position // n_in, weight, bias, x_format, w_format, y_format)
 
 
 def random_net(seed: int, max_width: int = 40, max_layers: int = 4) -> IntNet:
@@ -54,20 +68,22 @@ def random_net(seed: int, max_width: int = 40, max_layers: int = 4) -> IntNet:
     for i in range(n_layers):
         layers.append(random_layer(rng, int(widths[i]), int(widths[i + 1]), x_format, i == n_layers - 1, corners[i]))
         x_format = layers[-1].y_format or x_format
-    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
+    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.matrix.n_connections for layer in layers)))
 
 
 EXTREMES = ("any_shift", "shift_of_the_width", "extreme_bias", "empty", "dense")
 EXTREME_WIDTHS = (1, 2, 3, 10, 17, 40, 300)
 
 
-def extreme_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: Format, last: bool,
-                  corner: str) -> SparseLinear:
+def extreme_layer(
+    rng: np.random.Generator, n_in: int, n_out: int, x_format: Format, last: bool, corner: str
+) -> SparseLinear:
     """A layer at a limit of the IR: shifts up to 31, beyond the accumulator's width too; biases with which sums reach
     both ends of int32; no connection at all; all of them, of weight -128.
     """
     n = {"empty": 0, "dense": n_in * n_out if n_in * n_out < 3000 else 3000}.get(
-        corner, int(rng.integers(1, min(n_in * n_out, 4 * n_out) + 1)))
+        corner, int(rng.integers(1, min(n_in * n_out, 4 * n_out) + 1))
+    )
     position = np.sort(rng.choice(n_in * n_out, n, replace=False))
     in_idx, out_idx = position % n_in, position // n_in
     weight = np.full(n, -128) if corner == "dense" else rng.integers(-128, 128, n)
@@ -79,7 +95,7 @@ def extreme_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: For
         low, high = (np.bincount(out_idx, each, n_out).astype(int) for each in (products.min(0), products.max(0)))
         ends = np.stack([-(2**31) - low, 2**31 - 1 - high, 2**30 - high, -(2**30) - low])
         bias = ends[rng.integers(0, 4, n_out), np.arange(n_out)]
-    raw = SparseLinear(n_in, n_out, in_idx, out_idx, weight, bias, x_format, Format(8, True, 0), None)
+    raw = sparse_linear(n_in, n_out, in_idx, out_idx, weight, bias, x_format, Format(8, True, 0), None)
     if last:
         return raw
     shift = int(rng.integers(0, 32))
@@ -90,7 +106,7 @@ def extreme_layer(rng: np.random.Generator, n_in: int, n_out: int, x_format: For
     y_frac = min(int(rng.integers(-4, 5)), 31 - shift + x_format.frac)
     y_format = Format(8, bool(rng.random() < 0.5), y_frac)
     w_format = Format(8, True, y_format.frac + shift - x_format.frac)
-    return SparseLinear(n_in, n_out, in_idx, out_idx, weight, bias, x_format, w_format, y_format)
+    return sparse_linear(n_in, n_out, in_idx, out_idx, weight, bias, x_format, w_format, y_format)
 
 
 def extreme_net(seed: int) -> IntNet:
@@ -104,7 +120,7 @@ def extreme_net(seed: int) -> IntNet:
         corner = EXTREMES[(seed + 2 * i) % len(EXTREMES)]
         layers.append(extreme_layer(rng, int(widths[i]), int(widths[i + 1]), x_format, i == n_layers - 1, corner))
         x_format = layers[-1].y_format or x_format
-    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.n_connections for layer in layers)))
+    return IntNet(tuple(layers), Budget("per_layer", tuple(layer.matrix.n_connections for layer in layers)))
 
 
 def random_codes(net: IntNet, n: int, seed: int = 0) -> np.ndarray:

@@ -23,8 +23,9 @@ def run(folder, there, root=False, apt_works=True):
     for name, body in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
         (folder / name).chmod(0o755)
-    done = subprocess.run(["sh", SCRIPT], env={**os.environ, "PATH": str(folder)}, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        ["sh", SCRIPT], env={**os.environ, "PATH": str(folder)}, capture_output=True, text=True, check=False
+    )
     asked = folder / "asked"
     return done, asked.read_text() if asked.exists() else ""
 

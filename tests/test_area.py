@@ -2,10 +2,10 @@
 
 import pytest
 
-from deepr_hw import area
-from deepr_hw.budget import make_partition
-from deepr_hw.config import BudgetConfig
-from deepr_hw.export.rtl_schedule import required_geometry, schedule
+from deepr_hw.devices import area
+from deepr_hw.export.rtl.schedule import required_geometry, schedule
+from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.train.config import BudgetConfig
 
 from .mnist_shaped import BUDGET, WIDTHS, mnist_shaped, shaped
 
@@ -20,8 +20,9 @@ def test_memories_and_cycles_are_the_schedules(lanes: int) -> None:
     assert area.cycles(BUDGET, lanes) == plan.least_rows
 
 
-@pytest.mark.parametrize(("lanes", "lut", "bram"), [(1, 807, 14), (2, 960, 20), (4, 1450, 24), (8, 2359, 40),
-                                                    (16, 5094, 96)])
+@pytest.mark.parametrize(
+    ("lanes", "lut", "bram"), [(1, 807, 14), (2, 960, 20), (4, 1450, 24), (8, 2359, 40), (16, 5094, 96)]
+)
 def test_the_law_meets_the_counts_of_yosys(lanes: int, lut: int, bram: int) -> None:
     """Counted by ``python -m bench.area``; the law is off by some percent."""
     law = area.predict(WIDTHS, BUDGET, lanes)
@@ -36,11 +37,11 @@ def test_a_network_of_the_whole_budget_fits(device: str, lanes: int) -> None:
     net = shaped(WIDTHS, (k - middle - last, middle, last), lanes)
     geometry = required_geometry(net, schedule(net, lanes))
     need = area.Memories(geometry.rows, geometry.words, geometry.bias_words)
-    assert area.memory_area(need, lanes, geometry.acc_bits)[0] <= area.DEVICES[device][1]
+    assert area.memory_area(need, lanes, geometry.acc_bits)[0] <= area.FABRICS[device].bram
 
 
 def test_more_device_more_connections() -> None:
-    budgets = [area.budget(device, 8, WIDTHS) for device in area.DEVICES]
+    budgets = [area.budget(device, 8, WIDTHS) for device in area.FABRICS]
     assert budgets == sorted(budgets)
     assert budgets[0] >= 3552
 
@@ -50,8 +51,10 @@ def test_device_and_lanes_give_the_budget_of_training() -> None:
     assert partition.n_connections <= area.budget("ecp5-25k", 8, WIDTHS)
 
 
-@pytest.mark.parametrize(("device", "lanes", "message"), [
-    ("ecp6", 8, "device 'ecp6'"), ("ecp5-25k", 3, "lanes = 3"), ("ecp5-25k", 16, "does not fit")])
+@pytest.mark.parametrize(
+    ("device", "lanes", "message"),
+    [("ecp6", 8, "device 'ecp6'"), ("ecp5-25k", 3, "lanes = 3"), ("ecp5-25k", 16, "does not fit")],
+)
 def test_what_has_no_budget_is_named(device: str, lanes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         area.budget(device, lanes, (60000, 3000, 10) if lanes == 16 else WIDTHS)

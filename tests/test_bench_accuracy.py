@@ -3,8 +3,8 @@
 import pytest
 
 from bench.accuracy import BUDGET3288, QUICK
-from deepr_hw.budget import make_partition
-from deepr_hw.config import load_config
+from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.train.config import load_config
 
 
 @pytest.mark.parametrize(("rows", "limit"), [(QUICK, 3552), (BUDGET3288, 3288)])

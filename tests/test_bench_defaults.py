@@ -3,7 +3,7 @@
 import numpy as np
 
 from bench import defaults
-from deepr_hw.config import Config, config_from
+from deepr_hw.train.config import Config, config_from
 
 
 def test_a_small_table_runs(monkeypatch, capsys):
@@ -14,8 +14,11 @@ def test_a_small_table_runs(monkeypatch, capsys):
         return seen[-1]
 
     monkeypatch.setattr(defaults, "config_from", remember)
-    monkeypatch.setattr(defaults, "SETS", {"wine": (2, lambda: defaults.load_tabular("wine")),
-                                           "hapt": (2, lambda: defaults.load_archive("nowhere.npz"))})
+    monkeypatch.setattr(
+        defaults,
+        "SETS",
+        {"wine": (2, lambda: defaults.load_tabular("wine")), "hapt": (2, lambda: defaults.load_archive("nowhere.npz"))},
+    )
     monkeypatch.setattr("sys.argv", ["defaults", "--seeds", "2", "--sets", "wine,hapt"])
     defaults.main()
     shown = capsys.readouterr().out
@@ -33,13 +36,19 @@ def test_a_small_table_runs(monkeypatch, capsys):
 def test_verdicts_are_those_of_hand_arithmetic():
     def found(ours, rigl, dense):
         rows = {f"{rival} {d} %": [50.0, 50.0] for rival in ("set", "fixed") for d in (1, 5)}
-        return {**rows, **{f"deep_r {d} %": ours for d in (1, 5)}, **{f"rigl {d} %": rigl for d in (1, 5)},
-                "dense": dense}
+        return {
+            **rows,
+            **{f"deep_r {d} %": ours for d in (1, 5)},
+            **{f"rigl {d} %": rigl for d in (1, 5)},
+            "dense": dense,
+        }
 
-    lines = defaults.verdicts({"a": found([80.0, 90.0], [70.0, 70.0], [80.0, 80.0]),
-                               "b": found([60.0, 60.0], [61.0, 61.0], [70.0, 70.0])})
-    assert lines[0] == ("1 %: DEEP R 72.50 on average, rigl 65.50, set 50.00, fixed 50.00; least ahead of the best of "
-                        "them on b: -1.00")
+    lines = defaults.verdicts(
+        {"a": found([80.0, 90.0], [70.0, 70.0], [80.0, 80.0]), "b": found([60.0, 60.0], [61.0, 61.0], [70.0, 70.0])}
+    )
+    assert lines[0] == (
+        "1 %: DEEP R 72.50 on average, rigl 65.50, set 50.00, fixed 50.00; least ahead of the best of them on b: -1.00"
+    )
     assert lines[2] == "5 % beside the dense network: least on b, -10.00"
 
 

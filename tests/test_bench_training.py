@@ -19,8 +19,11 @@ def samples():
 
 
 def test_contestants_take_steps(samples):
-    contestants = {"ours": make_ours(SIZES, 0.2, 10, *samples), "mask": make_numpy_mask(SIZES, 0.2, 10, *samples),
-                   "scipy": make_scipy(SIZES, 0.2, 10, *samples)}
+    contestants = {
+        "ours": make_ours(SIZES, 0.2, 10, *samples),
+        "mask": make_numpy_mask(SIZES, 0.2, 10, *samples),
+        "scipy": make_scipy(SIZES, 0.2, 10, *samples),
+    }
     taken = measure(contestants, rounds=1, seconds=0.001)
     assert set(taken) == set(contestants)
     assert all(0 < ms < 1000 for ms in taken.values())

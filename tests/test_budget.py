@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from deepr_hw.budget import explain, make_partition
-from deepr_hw.config import BudgetConfig
-from deepr_hw.connections import make_connections
-from deepr_hw.drawing import as_arrays, as_groups
-from deepr_hw.rewiring import rewire
+from deepr_hw.sparse_set.budget import explain, make_partition
+from deepr_hw.sparse_set.connections import make_connections
+from deepr_hw.sparse_set.draw import as_arrays, as_groups
+from deepr_hw.sparse_set.rewire import rewire
+from deepr_hw.train.config import BudgetConfig
 
 SIZES = (30, 12, 8, 4)
 
@@ -67,33 +67,39 @@ def test_tiles_share_by_their_positions():
     assert density[:8].std() / density[:8].mean() < 0.1
 
 
-@pytest.mark.parametrize(("budget", "message"), [
-    ({"per_output": 20}, r"budget\.per_output = 20: layer 1 has only 12 inputs"),
-    ({"per_output": 4, "lanes": 3}, r"layer 1 has 8 outputs, which lanes can't share equally"),
-    ({"per_output": 4, "tiles": (4, 4)}, "cuts across budget.per_output"),
-    ({"total": 50, "lanes": 2, "tiles": (4, 4)}, "cuts across budget.lanes"),
-    ({"total": 100, "per_output": 4}, r"96 connections per layer exceed|the layers add up to 96"),
-    ({"total": 90, "per_layer": (50, 30, 20)}, "100 connections per layer exceed the 90 that budget.global allows"),
-    ({"total": 101, "per_layer": (50, 30, 20)}, "the layers add up to 100"),
-    ({"bytes": 50}, "no connection fits"),
-    ({"bytes": 600, "per_layer": (100, 50, 20)}, "170 connections per layer exceed the 136"),
-    ({"bytes": 600, "total": 137}, "137 connections don't fit"),
-    ({"per_layer": (20, 20, 30), "lanes": 3}, r"30 connections, 10 of them in block 1, which has only 8"),
-    ({"per_layer": (1, 2)}, "has 2 entries for 3 layers"),
-])
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"per_output": 20}, r"budget\.per_output = 20: layer 1 has only 12 inputs"),
+        ({"per_output": 4, "lanes": 3}, r"layer 1 has 8 outputs, which lanes can't share equally"),
+        ({"per_output": 4, "tiles": (4, 4)}, "cuts across budget.per_output"),
+        ({"total": 50, "lanes": 2, "tiles": (4, 4)}, "cuts across budget.lanes"),
+        ({"total": 100, "per_output": 4}, r"96 connections per layer exceed|the layers add up to 96"),
+        ({"total": 90, "per_layer": (50, 30, 20)}, "100 connections per layer exceed the 90 that budget.global allows"),
+        ({"total": 101, "per_layer": (50, 30, 20)}, "the layers add up to 100"),
+        ({"bytes": 50}, "no connection fits"),
+        ({"bytes": 600, "per_layer": (100, 50, 20)}, "170 connections per layer exceed the 136"),
+        ({"bytes": 600, "total": 137}, "137 connections don't fit"),
+        ({"per_layer": (20, 20, 30), "lanes": 3}, r"30 connections, 10 of them in block 1, which has only 8"),
+        ({"per_layer": (1, 2)}, "has 2 entries for 3 layers"),
+    ],
+)
 def test_refuses_the_impossible_with_the_reason(budget, message):
     with pytest.raises(ValueError, match=message):
         make_partition(BudgetConfig(**budget), SIZES)
 
 
-@pytest.mark.parametrize(("budget", "message"), [
-    ({}, "says nowhere how many"),
-    ({"lanes": 4}, "says nowhere how many"),
-    ({"bytes": 10, "device": "ecp5-25k"}, "the same in two ways"),
-    ({"device": "z80"}, "expected one of spinnaker2-core"),
-    ({"total": 10, "tiles": (1, 2, 3)}, r"is \[inputs, outputs\]"),
-    ({"total": 10, "lanes": 0}, r"budget\.lanes = 0: lies in 1"),
-])
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({}, "says nowhere how many"),
+        ({"lanes": 4}, "says nowhere how many"),
+        ({"bytes": 10, "device": "ecp5-25k"}, "the same in two ways"),
+        ({"device": "z80"}, "expected one of spinnaker2-core"),
+        ({"total": 10, "tiles": (1, 2, 3)}, r"is \[inputs, outputs\]"),
+        ({"total": 10, "lanes": 0}, r"budget\.lanes = 0: lies in 1"),
+    ],
+)
 def test_refuses_what_says_nothing_sound(budget, message):
     with pytest.raises(ValueError, match=message):
         BudgetConfig(**budget)

@@ -8,15 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepr_hw import reference, verify
-from deepr_hw.affine import Affine, as_float32
-from deepr_hw.export import c_encoder, rtl_image
+from deepr_hw import reference
+from deepr_hw.evidence import verify
+from deepr_hw.export.rtl import c_encoder
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.ir.affine import Affine, as_float32
 from tests.random_nets import random_net
 from tests.test_units import with_unit
 
 X86 = platform.machine() in ("x86_64", "AMD64")
-COMPILERS = [("-std=c99", "-O0"), ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-funroll-loops"),
-             *([("-std=gnu99", "-O2", "-mfpmath=387"), ("-std=c99", "-O2", "-mfpmath=387")] if X86 else [])]
+COMPILERS = [
+    ("-std=c99", "-O0"),
+    ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-funroll-loops"),
+    *([("-std=gnu99", "-O2", "-mfpmath=387"), ("-std=c99", "-O2", "-mfpmath=387")] if X86 else []),
+]
 
 
 def values_near_borders(net, seed):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import deepr_hw.export
-from deepr_hw import cli, engines, netfile, reference, verify
-from deepr_hw.engines import EngineRun
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw import cli, engines, reference
+from deepr_hw.engine_run import EngineRun
+from deepr_hw.evidence import verify
+from deepr_hw.ir import Budget, IntNet, netfile, sparse_linear
+from deepr_hw.ir.fixed import Format
 from tests.random_nets import random_net
 from tests.simulators import need
 
@@ -50,14 +51,17 @@ def bad(capsys, *argv):
 
 def test_help_imports_nothing_heavy():
     heavy = "{'numpy', 'rich', 'numba', 'sklearn', 'onnx', 'hls4ml', 'cocotb', 'matplotlib'}"
-    code = f"import sys, deepr_hw.cli\ntry: deepr_hw.cli.main(['--help'])\nexcept SystemExit: pass\n" \
-           f"assert not {heavy} & set(sys.modules), sorted({heavy} & set(sys.modules))"
+    code = (
+        f"import sys, deepr_hw.cli\ntry: deepr_hw.cli.main(['--help'])\nexcept SystemExit: pass\n"
+        f"assert not {heavy} & set(sys.modules), sorted({heavy} & set(sys.modules))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "examples:" in shown
 
 
-@pytest.mark.parametrize("command", ["train", "run", "compare", "info", "export", "verify", "synth", "load-diff", "hls",
-                                     "certify", "import"])
+@pytest.mark.parametrize(
+    "command", ["train", "run", "compare", "info", "export", "verify", "synth", "load-diff", "hls", "certify", "import"]
+)
 def test_every_command_shows_examples(capsys, command):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -76,8 +80,12 @@ def test_info_writes_json(net_path, tmp_path):
 def test_verify_passes_and_counts(net_path, tmp_path, monkeypatch):
     fake_engine(monkeypatch, lambda y: EngineRun(y, cycles_per_sample=7.0))
     out = tmp_path / "v.json"
-    assert cli.main(["verify", str(net_path), "--data", "random", "--engines", "fake", "--samples", "30",
-                     "--json", str(out)]) == 0
+    assert (
+        cli.main(
+            ["verify", str(net_path), "--data", "random", "--engines", "fake", "--samples", "30", "--json", str(out)]
+        )
+        == 0
+    )
     net = random_net(1)
     (row,) = json.loads(out.read_text())["engines"]
     assert (row["name"], row["samples"], row["compared"], row["mismatches"]) == ("fake", 30, 30 * net.n_out, 0)
@@ -90,14 +98,18 @@ def flip_one(y):
     return EngineRun(y)
 
 
-@pytest.mark.parametrize(("change", "mismatches"), [
-    (flip_one, 1),
-    (lambda y: EngineRun(y[:-1]), None),  # one sample lost: none agrees
-    (lambda y: EngineRun(y[:0]), None),  # the device never answered
-    (lambda y: EngineRun(y, n_macs=1), 0),  # right logits, wrong count of multiply-accumulates
-])
-def test_verify_fails_on_one_wrong_logit_a_lost_sample_or_a_wrong_count(net_path, tmp_path, monkeypatch, change,
-                                                                        mismatches):
+@pytest.mark.parametrize(
+    ("change", "mismatches"),
+    [
+        (flip_one, 1),
+        (lambda y: EngineRun(y[:-1]), None),  # one sample lost: none agrees
+        (lambda y: EngineRun(y[:0]), None),  # the device never answered
+        (lambda y: EngineRun(y, n_macs=1), 0),  # right logits, wrong count of multiply-accumulates
+    ],
+)
+def test_verify_fails_on_one_wrong_logit_a_lost_sample_or_a_wrong_count(
+    net_path, tmp_path, monkeypatch, change, mismatches
+):
     fake_engine(monkeypatch, change)
     out = tmp_path / "v.json"
     assert cli.main(["verify", str(net_path), "--engines", "fake:9", "--json", str(out)]) == 1
@@ -128,19 +140,22 @@ def test_samples_by_engine(monkeypatch):
     assert everything.keys() == {name for name in (*engines.ENGINES, *engines.ENCODERS) if "wrong" not in name}
 
 
-@pytest.mark.parametrize(("argv", "message"), [
-    (["info", "none.safetensors"], "none.safetensors: No such file"),
-    (["verify", "NET", "--engines", "vivado"], "engine 'vivado'"),
-    (["verify", "NET", "--engines", "onnx:-3"], "positive number"),
-    (["verify", "NET", "--engines", ""], "no engine"),
-    (["verify", "NET", "--data", "nothing", "--engines", "fake"], "no such data"),
-    (["verify", "NET", "--data", "digits", "--engines", "fake"], "the network takes"),
-    (["export", "onnx", "NET", "--out", "x", "--lanes", "3"], "--lanes"),
-    (["info", "NET", "--json", "/proc/none/x.json"], "/proc/none/x.json: can't write here"),
-    (["export", "onnx", "NET", "--out", "/proc/self/nowhere"], "/proc/self/nowhere: can't make this folder"),
-    (["train", "none.toml", "--out", "x"], "none.toml"),
-    (["train", "digits", "--out", "/proc/none/run"], "/proc/none/run"),
-])
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["info", "none.safetensors"], "none.safetensors: No such file"),
+        (["verify", "NET", "--engines", "vivado"], "engine 'vivado'"),
+        (["verify", "NET", "--engines", "onnx:-3"], "positive number"),
+        (["verify", "NET", "--engines", ""], "no engine"),
+        (["verify", "NET", "--data", "nothing", "--engines", "fake"], "no such data"),
+        (["verify", "NET", "--data", "digits", "--engines", "fake"], "the network takes"),
+        (["export", "onnx", "NET", "--out", "x", "--lanes", "3"], "--lanes"),
+        (["info", "NET", "--json", "/proc/none/x.json"], "/proc/none/x.json: can't write here"),
+        (["export", "onnx", "NET", "--out", "/proc/self/nowhere"], "/proc/self/nowhere: can't make this folder"),
+        (["train", "none.toml", "--out", "x"], "none.toml"),
+        (["train", "digits", "--out", "/proc/none/run"], "/proc/none/run"),
+    ],
+)
 def test_bad_input_is_one_line_and_exit_code_2(capsys, net_path, tmp_path, monkeypatch, argv, message):
     fake_engine(monkeypatch, EngineRun)
     monkeypatch.chdir(tmp_path)
@@ -154,14 +169,17 @@ def test_damaged_and_empty_networks(capsys, net_path):
         assert message in bad(capsys, "info", net_path)
 
 
-@pytest.mark.parametrize(("argv", "message"), [
-    ([], "arguments are required: COMMAND (see deepr-hw --help)"),
-    (["frobnicate"], "invalid choice: 'frobnicate'"),
-    (["verify", "x", "--samples", "0"], "verify: argument --samples: '0' is not a positive whole number"),
-    (["verify", "x", "--samples", "1000000000000"], "below 2**31"),
-    (["verify", "x", "--lanes", "3"], "an engine has 1, 2, 4, 8, 16 lanes"),
-    (["import", "x", "--out", "y", "--unit", "nan"], "'nan' is not a positive number"),
-])
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "arguments are required: COMMAND (see deepr-hw --help)"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["verify", "x", "--samples", "0"], "verify: argument --samples: '0' is not a positive whole number"),
+        (["verify", "x", "--samples", "1000000000000"], "below 2**31"),
+        (["verify", "x", "--lanes", "3"], "an engine has 1, 2, 4, 8, 16 lanes"),
+        (["import", "x", "--out", "y", "--unit", "nan"], "'nan' is not a positive number"),
+    ],
+)
 def test_usage_errors_exit_with_2(capsys, argv, message):
     assert message in bad(capsys, *argv)
 
@@ -190,7 +208,7 @@ def test_what_is_missing_at_the_end_of_a_run_is_told_at_its_beginning(tmp_path, 
     def never(*args, **options):
         raise AssertionError("training began")
 
-    monkeypatch.setattr("deepr_hw.train.train_in", never)
+    monkeypatch.setattr("deepr_hw.train.loop.train_in", never)
     fake_engine(monkeypatch, EngineRun)
     out = tmp_path / "runs" / "x"
     run = ["run", "digits", "--out", out, "--engines"]
@@ -199,8 +217,11 @@ def test_what_is_missing_at_the_end_of_a_run_is_told_at_its_beginning(tmp_path, 
     assert "--samples" not in bad(capsys, *run, "fake", "--samples", "361")
     assert "is a file" in bad(capsys, *run, "fake", "--waves", __file__)
     assert "is a folder" in bad(capsys, *run, "fake", "--json", tmp_path)
-    for command, module, what in ((run, "matplotlib.figure", "report"), (run, "onnx", "onnx"),
-                                  (["compare", "digits", "--out", out], "matplotlib.figure", "report")):
+    for command, module, what in (
+        (run, "matplotlib.figure", "report"),
+        (run, "onnx", "onnx"),
+        (["compare", "digits", "--out", out], "matplotlib.figure", "report"),
+    ):
         argv = [*command, "fake"] if command is run else command
         with monkeypatch.context() as gone:
             hide(gone, module)
@@ -214,25 +235,31 @@ def test_what_is_missing_at_the_end_of_a_run_is_told_at_its_beginning(tmp_path, 
 def hide(monkeypatch, module):
     """Make ``module`` and what the project built on it look as if it were not installed."""
     monkeypatch.setattr(deepr_hw, "export", deepr_hw.export)
-    for name in [name for name in sys.modules if name.startswith(("deepr_hw.export", "deepr_hw.compare_figure"))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("deepr_hw.export", "deepr_hw.evidence.sweep_figure"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
         monkeypatch.setitem(sys.modules, name, None)
 
 
-@pytest.mark.parametrize(("argv", "module", "extra"), [
-    (["export", "onnx", "NET", "--out", "o"], "onnx", "onnx"),
-    (["export", "hls4ml", "NET", "--out", "o"], "hls4ml", "hls4ml"),
-    (["hls", "NET", "--out", "o"], "hls4ml", "hls4ml"),
-    (["verify", "NET", "--engines", "onnx"], "onnx", "onnx"),
-    (["import", "model.onnx", "--out", "n"], "onnx", "onnx"),
-])
+@pytest.mark.parametrize(
+    ("argv", "module", "extra"),
+    [
+        (["export", "onnx", "NET", "--out", "o"], "onnx", "onnx"),
+        (["export", "hls4ml", "NET", "--out", "o"], "hls4ml", "hls4ml"),
+        (["hls", "NET", "--out", "o"], "hls4ml", "hls4ml"),
+        (["verify", "NET", "--engines", "onnx"], "onnx", "onnx"),
+        (["import", "model.onnx", "--out", "n"], "onnx", "onnx"),
+    ],
+)
 def test_a_missing_extra_is_named(net_path, tmp_path, capsys, monkeypatch, argv, module, extra):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"x")
     hide(monkeypatch, module)
     assert f"needs the package '{module}', which is not installed: pip install 'deepr-hw[{extra}]'" in bad(
-        capsys, *[net_path if arg == "NET" else arg for arg in argv])
+        capsys, *[net_path if arg == "NET" else arg for arg in argv]
+    )
 
 
 def test_an_engine_of_all_that_is_not_installed_is_a_row_and_a_named_one_is_refused(net_path, capsys, monkeypatch):
@@ -245,17 +272,21 @@ def test_an_engine_of_all_that_is_not_installed_is_a_row_and_a_named_one_is_refu
     assert "fake refuses this network: engine 'fake': fakery is not installed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("command", "how"), [
-    (["verify", "NET", "--engines", "fake"], ""), (["info", "NET"], ""),
-    (["train", "digits", "--out", "o"], "; training goes on with --resume"),
-    (["compare", "digits", "--out", "o"], "; training goes on by the same command"),
-])
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        (["verify", "NET", "--engines", "fake"], ""),
+        (["info", "NET"], ""),
+        (["train", "digits", "--out", "o"], "; training goes on with --resume"),
+        (["compare", "digits", "--out", "o"], "; training goes on by the same command"),
+    ],
+)
 def test_an_interruption_speaks_of_resuming_where_there_is_training(net_path, capsys, monkeypatch, command, how):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     fake_engine(monkeypatch, EngineRun)
-    for place in ("deepr_hw.netfile.load", "deepr_hw.data.load"):
+    for place in ("deepr_hw.ir.netfile.load", "deepr_hw.data.load"):
         monkeypatch.setattr(place, interrupt)
     assert cli.main([str(net_path) if arg == "NET" else arg for arg in command]) == 130
     assert capsys.readouterr().err == f"\ndeepr-hw: interrupted{how}\n"
@@ -273,8 +304,21 @@ def test_import_of_arrays_measures_its_agreement(tmp_path, capsys):
     first, last = (np.where(rng.random(shape) < 0.2, rng.normal(0, 0.3, shape), 0) for shape in ((64, 16), (16, 10)))
     np.savez(tmp_path / "weights.npz", first=first, first_bias=np.zeros(16), last=last, last_bias=np.zeros(10))
     out = tmp_path / "net.safetensors"
-    assert cli.main(["import", str(tmp_path / "weights.npz"), "--out", str(out), "--data", "digits",
-                     "--json", str(tmp_path / "i.json")]) == 0
+    assert (
+        cli.main(
+            [
+                "import",
+                str(tmp_path / "weights.npz"),
+                "--out",
+                str(out),
+                "--data",
+                "digits",
+                "--json",
+                str(tmp_path / "i.json"),
+            ]
+        )
+        == 0
+    )
     result = json.loads((tmp_path / "i.json").read_text())
     n_nonzero = np.count_nonzero(first) + np.count_nonzero(last)
     assert result["n_connections"] == netfile.load(out).n_connections == n_nonzero
@@ -298,7 +342,7 @@ def test_hls_says_in_one_line_that_no_compiler_is_at_hand(net_path, tmp_path, ca
 def test_load_diff_writes_what_differs(tmp_path, capsys):
     paths = []
     for weight in (3, 4):
-        layer = SparseLinear(2, 1, [0, 1], [0, 0], [weight, 5], None, Format(8, False, 0), Format(8, True, 0), None)
+        layer = sparse_linear(2, 1, [0, 1], [0, 0], [weight, 5], None, Format(8, False, 0), Format(8, True, 0), None)
         paths.append(tmp_path / f"{weight}.safetensors")
         netfile.save(IntNet((layer,), Budget("global", (2,))), paths[-1])
     assert cli.main(["load-diff", *map(str, paths), "--lanes", "1", "--out", str(tmp_path / "d.txt")]) == 0
@@ -306,12 +350,17 @@ def test_load_diff_writes_what_differs(tmp_path, capsys):
     assert "2 writes instead of 6" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("simulator", "name", "magic"), [("icarus", "icarus.fst", b"\0"),
-                                                          ("verilator", "verilator.vcd", b"$")])
+@pytest.mark.parametrize(
+    ("simulator", "name", "magic"), [("icarus", "icarus.fst", b"\0"), ("verilator", "verilator.vcd", b"$")]
+)
 def test_waves_leaves_a_file_for_a_viewer(net_path, tmp_path, simulator, name, magic):
     need(simulator)
-    assert cli.main(["verify", str(net_path), "--engines", f"{simulator}:2", "--lanes", "2",
-                     "--waves", str(tmp_path / "waves")]) == 0
+    assert (
+        cli.main(
+            ["verify", str(net_path), "--engines", f"{simulator}:2", "--lanes", "2", "--waves", str(tmp_path / "waves")]
+        )
+        == 0
+    )
     content = (tmp_path / "waves" / name).read_bytes()
     assert content.startswith(magic)
     assert len(content) > 5000

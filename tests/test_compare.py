@@ -8,10 +8,13 @@ import sys
 
 import pytest
 
-from deepr_hw import cli, compare, compare_figure, data, netfile
-from deepr_hw.compare import count_of, make_grid, run_grid, scale_budget
-from deepr_hw.config import BudgetConfig, load_config
-from deepr_hw.train import train
+from deepr_hw import cli, data
+from deepr_hw.evidence import sweep_figure as compare_figure
+from deepr_hw.ir import netfile
+from deepr_hw.train import sweep as compare
+from deepr_hw.train.config import BudgetConfig, load_config
+from deepr_hw.train.loop import train
+from deepr_hw.train.sweep import count_of, make_grid, run_grid, scale_budget
 
 QUICK = ["training.epochs=2", "quantization.warmup_epochs=0", "network.hidden=[20]", "budget.per_layer=[300,100]"]
 SIZES = (64, 20, 10)
@@ -44,8 +47,9 @@ def quick_command(out, *options):
 
 
 def test_the_grid_is_every_combination(grid):
-    assert [cell.name for cell in grid] == [f"{method}-{k}-seed{seed}" for method in ("deep_r", "fixed")
-                                            for k in (148, 400) for seed in (0, 1)]
+    assert [cell.name for cell in grid] == [
+        f"{method}-{k}-seed{seed}" for method in ("deep_r", "fixed") for k in (148, 400) for seed in (0, 1)
+    ]
     assert grid[0].config.budget == BudgetConfig(per_layer=(111, 37)), "the layers keep their proportions"
     assert grid[0].connectivity == 148 / (64 * 20 + 20 * 10)
     assert len({cell.config for cell in grid}) == 8
@@ -57,14 +61,17 @@ def test_without_lists_the_configuration_is_what_runs(digits):
     assert cell.config.budget == BudgetConfig(per_layer=(300, 100))
 
 
-@pytest.mark.parametrize(("budget", "scaled"), [
-    (BudgetConfig(total=7), BudgetConfig(total=90)),
-    (BudgetConfig(device="spinnaker2-core"), BudgetConfig(total=90)),
-    (BudgetConfig(density=0.5), BudgetConfig(total=90)),
-    (BudgetConfig(density=(0.1, 0.5)), BudgetConfig(per_layer=(51, 39))),  # as 128 to 100
-    (BudgetConfig(per_layer=(0, 100)), BudgetConfig(per_layer=(1, 89))),
-    (BudgetConfig(total=7, lanes=2), BudgetConfig(total=90, lanes=2)),
-])
+@pytest.mark.parametrize(
+    ("budget", "scaled"),
+    [
+        (BudgetConfig(total=7), BudgetConfig(total=90)),
+        (BudgetConfig(device="spinnaker2-core"), BudgetConfig(total=90)),
+        (BudgetConfig(density=0.5), BudgetConfig(total=90)),
+        (BudgetConfig(density=(0.1, 0.5)), BudgetConfig(per_layer=(51, 39))),  # as 128 to 100
+        (BudgetConfig(per_layer=(0, 100)), BudgetConfig(per_layer=(1, 89))),
+        (BudgetConfig(total=7, lanes=2), BudgetConfig(total=90, lanes=2)),
+    ],
+)
 def test_a_budget_keeps_its_shape(budget, scaled):
     assert scale_budget(budget, 90, SIZES) == scaled
 
@@ -73,14 +80,17 @@ def test_a_full_layer_gives_its_share_to_the_others():
     assert scale_budget(BudgetConfig(per_layer=(300, 100)), 1400, SIZES).per_layer == (1200, 200)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((["magic"], []), "training.method = 'magic': expected one of"),
-    (([], ["many"]), "budget 'many': write a number of connections or a percentage"),
-    (([], ["nan%"]), "budget 'nan%': write a number"),
-    (([], ["200%"]), "budget '200%' is 2960 connections: the network has 1 to 1480 positions"),
-    (([], ["0"]), "budget '0' is 0 connections"),
-    (([], ["1"]), "1 connections: 2 layers"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["magic"], []), "training.method = 'magic': expected one of"),
+        (([], ["many"]), "budget 'many': write a number of connections or a percentage"),
+        (([], ["nan%"]), "budget 'nan%': write a number"),
+        (([], ["200%"]), "budget '200%' is 2960 connections: the network has 1 to 1480 positions"),
+        (([], ["0"]), "budget '0' is 0 connections"),
+        (([], ["1"]), "1 connections: 2 layers"),
+    ],
+)
 def test_impossible_grids(digits, arguments, message):
     with pytest.raises(ValueError, match=message):
         make_grid(load_config("digits", QUICK), digits, *arguments, 1)
@@ -109,8 +119,9 @@ def test_the_csv_holds_every_cell(swept):
     out, rows = swept
     with open(out / "compare.csv", newline="") as file:
         read = list(csv.DictReader(file))
-    assert [(r["method"], int(r["n_connections"]), int(r["seed"]), float(r["test_accuracy"])) for r in read] == \
-        [(r["method"], r["n_connections"], r["seed"], r["test_accuracy"]) for r in rows]
+    assert [(r["method"], int(r["n_connections"]), int(r["seed"]), float(r["test_accuracy"])) for r in read] == [
+        (r["method"], r["n_connections"], r["seed"], r["test_accuracy"]) for r in rows
+    ]
     assert all(int(r["rewired"]) == 0 for r in read if r["method"] == "fixed")
     assert all(int(r["rewired"]) > 0 for r in read if r["method"] == "deep_r")
 
@@ -167,8 +178,10 @@ def test_divergence_is_an_error_of_the_cell(grid):
 
 
 def test_mean_and_standard_deviation():
-    rows = [{"method": "fixed", "n_connections": k, "connectivity": k / 100, "test_accuracy": a, "error": None}
-            for k, a in ((20, 0.5), (10, 0.1), (10, 0.3))]
+    rows = [
+        {"method": "fixed", "n_connections": k, "connectivity": k / 100, "test_accuracy": a, "error": None}
+        for k, a in ((20, 0.5), (10, 0.1), (10, 0.3))
+    ]
     rows.append({**rows[0], "n_connections": 30, "test_accuracy": None, "error": "diverged"})
     summary = compare_figure.summarize(rows, "accuracy")
     assert [(p["n_connections"], p["seeds"]) for p in summary] == [(10, 2), (20, 1), (30, 0)]
@@ -177,11 +190,14 @@ def test_mean_and_standard_deviation():
     assert compare_figure.draw(summary, "title", "accuracy").startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--address", "127.0.0.1:9"], "--address 127.0.0.1:9: backend loky has no cluster to connect to"),
-    (["--budgets", "x"], "budget 'x': write a number"),
-    (["--methods", "magic"], "training.method = 'magic'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--address", "127.0.0.1:9"], "--address 127.0.0.1:9: backend loky has no cluster to connect to"),
+        (["--budgets", "x"], "budget 'x': write a number"),
+        (["--methods", "magic"], "training.method = 'magic'"),
+    ],
+)
 def test_bad_arguments_are_one_line(capsys, tmp_path, arguments, message):
     assert cli.main(["compare", "digits", "--out", str(tmp_path), *arguments]) == 2
     assert message in capsys.readouterr().err
@@ -195,5 +211,5 @@ def test_a_dask_cluster_gives_the_same(grid, swept, tmp_path):
     with distributed.LocalCluster(host="127.0.0.1", n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
         assert cli.main([*command, "--backend", "dask", "--address", local.scheduler_address]) == 0
         with distributed.Client(local) as client:
-            assert all(client.run(lambda: "deepr_hw.train" in sys.modules).values()), "every worker trained"
+            assert all(client.run(lambda: "deepr_hw.train.loop" in sys.modules).values()), "every worker trained"
     assert without_time(json.loads((tmp_path / "out.json").read_text())["cells"]) == without_time(rows)

@@ -17,14 +17,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from deepr_hw import DeepRClassifier, DeepRRegressor, engines, estimator, netfile, reference
-from deepr_hw.config import METHODS
+from deepr_hw import DeepRClassifier, DeepRRegressor, engines, estimator, reference
 from deepr_hw.estimator import held_out
-from deepr_hw.export import onnx_flavours, onnx_qdq
-from deepr_hw.export.onnx_session import run_model
-from deepr_hw.freeze import freeze
-from deepr_hw.share import share_out, share_per_layer
-from deepr_hw.train import advance
+from deepr_hw.export.onnx import flavours as onnx_flavours
+from deepr_hw.export.onnx import qdq as onnx_qdq
+from deepr_hw.export.onnx.session import run_model
+from deepr_hw.ir import netfile
+from deepr_hw.sparse_set.share import share_out, share_per_layer
+from deepr_hw.train.config import METHODS
+from deepr_hw.train.freeze import freeze
+from deepr_hw.train.loop import advance
 
 # scikit-learn says that two of its checks can't run here: no pandas, and no SciPy in array API mode
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
@@ -32,13 +34,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarn
 
 KINDS = pytest.mark.parametrize("kind", ["classifier", "regressor"])
 ANOTHER_COURSE = {
-    "check_sample_weight_equivalence_on_dense_data":
-        "a sample of weight 2 is in one batch of an epoch, two of weight 1 are in two: the steps differ"}
+    "check_sample_weight_equivalence_on_dense_data": "a sample of weight 2 is in one batch of an epoch, two of weight 1 are in two: the steps differ"
+}
 
 
-@parametrize_with_checks([DeepRClassifier(), DeepRClassifier(hidden=(20,), n_connections=20, budget="global"),
-                          DeepRRegressor(), DeepRRegressor(hidden=(20,), n_connections=80, budget="global")],
-                         expected_failed_checks=lambda estimator: ANOTHER_COURSE)
+@parametrize_with_checks(
+    [
+        DeepRClassifier(),
+        DeepRClassifier(hidden=(20,), n_connections=20, budget="global"),
+        DeepRRegressor(),
+        DeepRRegressor(hidden=(20,), n_connections=80, budget="global"),
+    ],
+    expected_failed_checks=lambda estimator: ANOTHER_COURSE,
+)
 @pytest.mark.filterwarnings("ignore:n_connections = .0. the network has only:UserWarning")
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
@@ -178,21 +186,24 @@ def test_fewer_connections_than_classes_are_refused(digits, k):
     assert small(n_connections=10, epochs=1).fit(*digits[:2]).n_connections_ == 10
 
 
-@pytest.mark.parametrize(("parameters", "message"), [
-    ({"epochs": 0}, "epochs = 0: lies in 1.."),
-    ({"epochs": "3"}, "epochs = '3': expected integer"),
-    ({"hidden": (9,) * 9, "n_connections": 10, "bias": False, "l1": -1}, "l1 = -1.0: lies in 0.."),
-    ({"hidden": (9,) * 19, "n_connections": 10}, "10 connections: 20 layers"),
-    ({"learning_rate": -1}, "learning_rate = -1.0: lies in 0.."),
-    ({"weight_bits": 9}, "weight_bits = 9: lies in 2..8"),
-    ({"hidden": (0,)}, r"hidden = \[0\]: lies in 1"),
-    ({"hidden": 50}, "hidden = 50: expected a list of integers"),
-    ({"budget": "tight"}, "budget = 'tight': expected 'per_layer', 'global' or a dictionary"),
-    ({"budget": {"lane": 8}}, "budget.lane: unknown key; did you mean lanes"),
-    ({"optimizer": "lion"}, "optimizer = 'lion': expected one of sgd"),
-    ({"method": "magic"}, "method = 'magic': expected one of"),
-    ({"learning_rate": 1e30}, "training diverged"),
-])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"epochs": 0}, "epochs = 0: lies in 1.."),
+        ({"epochs": "3"}, "epochs = '3': expected integer"),
+        ({"hidden": (9,) * 9, "n_connections": 10, "bias": False, "l1": -1}, "l1 = -1.0: lies in 0.."),
+        ({"hidden": (9,) * 19, "n_connections": 10}, "10 connections: 20 layers"),
+        ({"learning_rate": -1}, "learning_rate = -1.0: lies in 0.."),
+        ({"weight_bits": 9}, "weight_bits = 9: lies in 2..8"),
+        ({"hidden": (0,)}, r"hidden = \[0\]: lies in 1"),
+        ({"hidden": 50}, "hidden = 50: expected a list of integers"),
+        ({"budget": "tight"}, "budget = 'tight': expected 'per_layer', 'global' or a dictionary"),
+        ({"budget": {"lane": 8}}, "budget.lane: unknown key; did you mean lanes"),
+        ({"optimizer": "lion"}, "optimizer = 'lion': expected one of sgd"),
+        ({"method": "magic"}, "method = 'magic': expected one of"),
+        ({"learning_rate": 1e30}, "training diverged"),
+    ],
+)
 def test_impossible_parameters_and_divergence(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         small(**parameters).fit(*digits[:2])
@@ -231,7 +242,7 @@ def test_a_budget_shaped_like_an_engine(digits):
     net = small(budget={"lanes": 8}, epochs=1).fit(*digits[:2]).to_intnet()
     assert net.n_connections == 800
     for layer in net.layers:
-        held = np.bincount(layer.out_idx % 8, minlength=8)
+        held = np.bincount(layer.matrix.out_idx % 8, minlength=8)
         assert held.max() - held.min() <= 1
 
 
@@ -286,17 +297,21 @@ def test_shares_add_up_within_the_positions():
 
 # Weights
 
+
 @pytest.fixture(scope="module")
 def both(digits):
     """An estimator of each kind with samples of its, too few to be learnt well."""
-    return {"classifier": (small(epochs=3), *digits[:2]),
-            "regressor": (regressor(epochs=3), *linear())}
+    return {"classifier": (small(epochs=3), *digits[:2]), "regressor": (regressor(epochs=3), *linear())}
 
 
 def bits(model, x):
     """What a network is made of: its file's content."""
     net = model.to_intnet()
-    arrays = [array for layer in net.layers for array in (layer.in_idx, layer.out_idx, layer.weight, layer.bias)]
+    arrays = [
+        array
+        for layer in net.layers
+        for array in (layer.matrix.in_idx, layer.matrix.out_idx, layer.matrix.code, layer.bias)
+    ]
     units = [net.input_map.offset, net.input_map.factor, net.output_map.offset, net.output_map.factor]
     return [array.tolist() for array in (*arrays, *units, reference.logits(net, model.encode(x)))]
 
@@ -370,10 +385,15 @@ def test_a_dictionary_says_what_a_class_counts(digits):
 def test_a_rare_class_is_found_when_it_counts():
     rng = np.random.default_rng(0)
     y = (rng.random(2000) < 0.03).astype(int)
-    x, x_test = (rng.normal(0, 1, (2000, 6)) + labels[:, None] * np.linspace(0.2, 0.8, 6)
-                 for labels in (y, np.arange(2000) % 2))
-    found = [np.mean(DeepRClassifier((16,), 80, epochs=15, class_weight=weight, random_state=0)
-                     .fit(x, y).predict(x_test)[1::2]) for weight in (None, "balanced", {1: 30})]
+    x, x_test = (
+        rng.normal(0, 1, (2000, 6)) + labels[:, None] * np.linspace(0.2, 0.8, 6) for labels in (y, np.arange(2000) % 2)
+    )
+    found = [
+        np.mean(
+            DeepRClassifier((16,), 80, epochs=15, class_weight=weight, random_state=0).fit(x, y).predict(x_test)[1::2]
+        )
+        for weight in (None, "balanced", {1: 30})
+    ]
     assert found[0] + 0.3 < min(found[1:])
 
 
@@ -399,31 +419,38 @@ def test_a_dictionary_holds_in_parts_without_its_class(digits):
         small(class_weight="balanced").partial_fit(x, y, classes=range(10))
 
 
-@pytest.mark.parametrize(("weight", "message"), [
-    (np.ones(299), r"sample_weight: has shape \(299,\) for 300 samples, expected a number for each"),
-    (np.ones((300, 1)), r"sample_weight: has shape \(300, 1\) for 300 samples"),
-    (np.r_[np.ones(299), -0.5], r"sample_weight\[299\] = -0.5: must be at least 0"),
-    (np.r_[np.ones(299), np.nan], "Input sample_weight contains NaN"),
-    (np.zeros(300), "sample_weight: every sample has a weight of zero"),
-])
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(299), r"sample_weight: has shape \(299,\) for 300 samples, expected a number for each"),
+        (np.ones((300, 1)), r"sample_weight: has shape \(300, 1\) for 300 samples"),
+        (np.r_[np.ones(299), -0.5], r"sample_weight\[299\] = -0.5: must be at least 0"),
+        (np.r_[np.ones(299), np.nan], "Input sample_weight contains NaN"),
+        (np.zeros(300), "sample_weight: every sample has a weight of zero"),
+    ],
+)
 def test_weights_that_no_samples_can_have(weight, message):
     with pytest.raises(ValueError, match=message):
         regressor().fit(*linear(), sample_weight=weight)
 
 
-@pytest.mark.parametrize(("weight", "message"), [
-    ({3: -1}, r"class_weight\[3\] = -1.0: must be a finite number, at least 0"),
-    ({3: np.inf}, r"class_weight\[3\] = inf: must be a finite number"),
-    ({11: 2.0}, "are not in class_weight"),
-    ("even", "'class_weight' parameter"),
-    (dict.fromkeys(range(1, 10), 0), "y has 1 class, 0: a classifier needs at least two"),
-])
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ({3: -1}, r"class_weight\[3\] = -1.0: must be a finite number, at least 0"),
+        ({3: np.inf}, r"class_weight\[3\] = inf: must be a finite number"),
+        ({11: 2.0}, "are not in class_weight"),
+        ("even", "'class_weight' parameter"),
+        (dict.fromkeys(range(1, 10), 0), "y has 1 class, 0: a classifier needs at least two"),
+    ],
+)
 def test_weights_that_no_classes_can_have(digits, weight, message):
     with pytest.raises(ValueError, match=message):
         small(class_weight=weight).fit(*digits[:2])
 
 
 # Early stopping
+
 
 @pytest.fixture
 def watched(monkeypatch):
@@ -454,8 +481,9 @@ def score_of(net, model, x, y, weight):
 
 
 def stopping(model, **parameters):
-    return clone(model).set_params(**{"epochs": 40, "early_stopping": True, "n_iter_no_change": 3,
-                                      "learning_rate": 0.03, **parameters})
+    return clone(model).set_params(
+        **{"epochs": 40, "early_stopping": True, "n_iter_no_change": 3, "learning_rate": 0.03, **parameters}
+    )
 
 
 @KINDS
@@ -472,8 +500,9 @@ def test_the_network_that_answers_what_was_held_out_best_stays(both, kind, weigh
     best = int(np.argmax(scores))
     assert best < len(scores) - 1, "a case in which the last network is not the best"
     assert model.n_iter_ == len(model.loss_curve_) == len(scores) == best + 1 + 3 < 40
-    np.testing.assert_array_equal(reference.logits(model.to_intnet(), model.encode(x)),
-                                  reference.logits(networks[best], networks[best].encode(x)))
+    np.testing.assert_array_equal(
+        reference.logits(model.to_intnet(), model.encode(x)), reference.logits(networks[best], networks[best].encode(x))
+    )
     assert model.best_validation_score_ == max(model.validation_scores_)
     assert model.score(x[held], y[held], last) == pytest.approx(model.best_validation_score_, rel=1e-12)
     assert model.n_connections_ == model.to_intnet().n_connections == model.n_connections
@@ -516,14 +545,17 @@ def test_every_class_holds_out_its_share():
     assert np.bincount(labels[one]).tolist() == [10] * 4
 
 
-@pytest.mark.parametrize(("parameters", "message"), [
-    ({"validation_fraction": 0}, "validation_fraction = 0: lies between 0 and 1"),
-    ({"validation_fraction": 1.0}, "validation_fraction = 1.0: lies between 0 and 1"),
-    ({"validation_fraction": 0.9999}, "validation_fraction = 0.9999: would hold out 1400 of 1400 samples"),
-    ({"n_iter_no_change": 0}, "n_iter_no_change = 0: must be a whole number from 1"),
-    ({"n_iter_no_change": 1.5}, "n_iter_no_change = 1.5: must be a whole number from 1"),
-    ({"method": "gradual"}, "early_stopping: method = 'gradual' meets its budget at the end of fit only"),
-])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"validation_fraction": 0}, "validation_fraction = 0: lies between 0 and 1"),
+        ({"validation_fraction": 1.0}, "validation_fraction = 1.0: lies between 0 and 1"),
+        ({"validation_fraction": 0.9999}, "validation_fraction = 0.9999: would hold out 1400 of 1400 samples"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change = 0: must be a whole number from 1"),
+        ({"n_iter_no_change": 1.5}, "n_iter_no_change = 1.5: must be a whole number from 1"),
+        ({"method": "gradual"}, "early_stopping: method = 'gradual' meets its budget at the end of fit only"),
+    ],
+)
 def test_what_can_not_be_stopped_by(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         small(early_stopping=True, **parameters).fit(*digits[:2])
@@ -574,6 +606,7 @@ def test_verbose_prints_a_line_per_epoch(both, kind, capsys):
 
 # Regression
 
+
 def linear(n_out=3, n=300, seed=0):
     """Samples and targets of very different units, linear but for a little noise."""
     rng = np.random.default_rng(seed)
@@ -615,8 +648,9 @@ def test_answers_are_shaped_as_y_was():
 def test_whole_numbers_are_targets_too(dtype):
     x, y = linear(1)
     whole = (y[:, 0] > 3 if dtype is bool else np.round((y[:, 0] - 3) * 1e5) + 100).astype(dtype)
-    np.testing.assert_array_equal(regressor(epochs=2).fit(x, whole).predict(x),
-                                  regressor(epochs=2).fit(x, whole.astype(np.float64)).predict(x))
+    np.testing.assert_array_equal(
+        regressor(epochs=2).fit(x, whole).predict(x), regressor(epochs=2).fit(x, whole.astype(np.float64)).predict(x)
+    )
 
 
 def test_a_regressors_onnx_files_give_what_it_predicts(regression, tmp_path):
@@ -648,11 +682,14 @@ def test_a_regressor_learns_from_parts_and_goes_on_from_a_pickle():
         one.partial_fit(x, y[:, :2])
 
 
-@pytest.mark.parametrize(("y", "message"), [
-    (np.full(300, 1e40), r"y\[0\] = 1e\+40: targets lie in -2\*\*100 to 2\*\*100"),
-    (np.full((300, 2), np.nan), "Input y contains NaN"),
-    (np.zeros((300, 201)), "n_connections = 200: must be a whole number, at least one for each of the 201 outputs"),
-])
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.full(300, 1e40), r"y\[0\] = 1e\+40: targets lie in -2\*\*100 to 2\*\*100"),
+        (np.full((300, 2), np.nan), "Input y contains NaN"),
+        (np.zeros((300, 201)), "n_connections = 200: must be a whole number, at least one for each of the 201 outputs"),
+    ],
+)
 def test_targets_that_no_regression_can_have(y, message):
     with pytest.raises(ValueError, match=message):
         regressor().fit(linear()[0], y)

@@ -29,14 +29,18 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_what_a_killed_write_left_goes_and_what_is_being_written_stays(tmp_path):
     """Two writers: one is killed half-way, the other still at work when a third writes into the folder."""
-    code = ("import pathlib, sys, time\n"
-            "from deepr_hw import files\n"
-            "with files.replacing(pathlib.Path(sys.argv[1])) as beside:\n"
-            "    beside.write_text('half')\n"
-            "    print('ready', flush=True)\n"
-            "    time.sleep(60)\n")
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "f")], cwd=ROOT, stdout=subprocess.PIPE)
-               for _ in range(2)]
+    code = (
+        "import pathlib, sys, time\n"
+        "from deepr_hw import files\n"
+        "with files.replacing(pathlib.Path(sys.argv[1])) as beside:\n"
+        "    beside.write_text('half')\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "f")], cwd=ROOT, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
     try:
         for writer in writers:
             assert writer.stdout.readline() == b"ready\n"
@@ -87,8 +91,11 @@ def test_whether_a_file_can_be_written_is_told_without_writing(tmp_path):
     (tmp_path / "old").write_text("old")
     files.check_writable(tmp_path / "old")
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
-    for path, message in ((tmp_path, "is a folder"), (tmp_path / "none" / "f", "does not exist"),
-                          (tmp_path / "old" / "f", "does not exist")):
+    for path, message in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "f", "does not exist"),
+        (tmp_path / "old" / "f", "does not exist"),
+    ):
         with pytest.raises(OSError, match=message):
             files.check_writable(path)
 

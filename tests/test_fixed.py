@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from deepr_hw import fixed
-from deepr_hw.fixed import Format
+from deepr_hw.ir import fixed
+from deepr_hw.ir.fixed import Format
 
 
 @pytest.mark.parametrize("shift", range(13))
@@ -36,18 +36,30 @@ def test_requantize_saturates_both_ways():
     np.testing.assert_array_equal(fixed.requantize(acc, 4, Format(8, True, 0)), [-128, 0, 0, 127, 127, 127])
 
 
-@pytest.mark.parametrize(("fmt", "lo", "hi", "dtype"), [
-    (Format(8, True, 7), -128, 127, "int8"), (Format(8, False, 8), 0, 255, "uint8"),
-    (Format(2, True, 0), -2, 1, "int8"), (Format(1, False, 0), 0, 1, "uint8"),
-    (Format(9, True, -3), -256, 255, "int16"),
-    (Format(32, True, 31), -(1 << 31), (1 << 31) - 1, "int32")])
+@pytest.mark.parametrize(
+    ("fmt", "lo", "hi", "dtype"),
+    [
+        (Format(8, True, 7), -128, 127, "int8"),
+        (Format(8, False, 8), 0, 255, "uint8"),
+        (Format(2, True, 0), -2, 1, "int8"),
+        (Format(1, False, 0), 0, 1, "uint8"),
+        (Format(9, True, -3), -256, 255, "int16"),
+        (Format(32, True, 31), -(1 << 31), (1 << 31) - 1, "int32"),
+    ],
+)
 def test_format_ranges(fmt, lo, hi, dtype):
     assert (fmt.lo, fmt.hi, fmt.dtype) == (lo, hi, np.dtype(dtype))
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    ((0, False, 0), "bits = 0"), ((1, True, 0), "bits = 1"), ((33, True, 0), "bits = 33"),
-    ((8, True, 32), "frac = 32")])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((0, False, 0), "bits = 0"),
+        ((1, True, 0), "bits = 1"),
+        ((33, True, 0), "bits = 33"),
+        ((8, True, 32), "frac = 32"),
+    ],
+)
 def test_impossible_formats_are_refused(args, message):
     with pytest.raises(ValueError, match=message):
         Format(*args)
@@ -64,13 +76,16 @@ def test_quantize_is_the_nearest_code_or_the_end():
         fixed.quantize(np.array([0.0, np.nan]), fmt)
 
 
-@pytest.mark.parametrize(("lo", "hi", "bits"), [
-    (0, 0, 1), (-1, 0, 1), (0, 1, 2), (-128, 127, 8), (-129, 0, 9), (0, 128, 9)])
+@pytest.mark.parametrize(
+    ("lo", "hi", "bits"), [(0, 0, 1), (-1, 0, 1), (0, 1, 2), (-128, 127, 8), (-129, 0, 9), (0, 128, 9)]
+)
 def test_signed_bits(lo, hi, bits):
     assert fixed.signed_bits(lo, hi) == bits
 
 
-@pytest.mark.parametrize(("n", "dtype"), [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65536, "uint16"),
-                                          (65537, "uint32"), (1 << 32, "uint32")])
+@pytest.mark.parametrize(
+    ("n", "dtype"),
+    [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65536, "uint16"), (65537, "uint32"), (1 << 32, "uint32")],
+)
 def test_index_dtype(n, dtype):
     assert fixed.index_dtype(n) == np.dtype(dtype)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.affine import Affine
-from deepr_hw.export import hls4ml_input, hls4ml_project
-from deepr_hw.export.hls4ml_compile import predict
+from deepr_hw.export.hls4ml import input as hls4ml_input
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml.compile import predict
+from deepr_hw.ir.affine import Affine
 from tests.random_nets import random_net
 from tests.test_c_encoder import values_near_borders
 from tests.test_units import with_unit

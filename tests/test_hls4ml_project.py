@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.export import hls4ml_project, hls4ml_sparse
-from deepr_hw.export.hls4ml_arrays import count_connections, read_layers
-from deepr_hw.fixed import PIXEL, Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml import sparse as hls4ml_sparse
+from deepr_hw.export.hls4ml.arrays import count_connections, read_layers
+from deepr_hw.ir import Budget, IntNet, SparseLinear, sparse_linear
+from deepr_hw.ir.fixed import PIXEL, Format
 from tests.random_nets import random_codes, random_layer, random_net
 
 HIDDEN = Format(8, False, 4)
@@ -18,8 +19,17 @@ HIDDEN = Format(8, False, 4)
 
 def sparse_layer(rng: np.random.Generator, n_in: int, n_out: int, k: int, x: Format, y: Format | None) -> SparseLinear:
     position = np.sort(rng.choice(n_in * n_out, k, replace=False))
-    return SparseLinear(n_in, n_out, position % n_in, position // n_in, rng.integers(-127, 128, k),
-                        rng.integers(-3000, 3000, n_out), x, Format(8, True, 6), y)
+    return sparse_linear(
+        n_in,
+        n_out,
+        position % n_in,
+        position // n_in,
+        rng.integers(-127, 128, k),
+        rng.integers(-3000, 3000, n_out),
+        x,
+        Format(8, True, 6),
+        y,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +65,28 @@ def test_mnist_shape_is_exact(mnist_net, tmp_path, record_property, reuse_factor
 def test_random_nets_are_exact(seed, tmp_path):
     net = random_net(seed)
     x = random_codes(net, 200, seed)
-    options = {"reuse_factor": (1, 2, 7, 10**6)[seed % 4], "io_type": hls4ml_project.IO_TYPES[seed // 2 % 2],
-               "backend": hls4ml_sparse.BACKENDS[(seed + seed // 4) % 4]}
+    options = {
+        "reuse_factor": (1, 2, 7, 10**6)[seed % 4],
+        "io_type": hls4ml_project.IO_TYPES[seed // 2 % 2],
+        "backend": hls4ml_sparse.BACKENDS[(seed + seed // 4) % 4],
+    }
     run = hls4ml_project.run(net, x, tmp_path, **options)
     np.testing.assert_array_equal(run.logits, reference.logits(net, x), err_msg=str(options))
 
 
 def test_every_32_bit_logit_is_exact(tmp_path):
     low, high = -(1 << 31), (1 << 31) - 1
-    layer = SparseLinear(1, 4, [0, 0], [0, 3], [1, -1], [high - 255, low, 12345, low + 255], Format(8, False, 31),
-                         Format(2, True, 31), None)
+    layer = sparse_linear(
+        1,
+        4,
+        [0, 0],
+        [0, 3],
+        [1, -1],
+        [high - 255, low, 12345, low + 255],
+        Format(8, False, 31),
+        Format(2, True, 31),
+        None,
+    )
     net = IntNet((layer,), Budget("global", (2,)))
     x = np.array([[0], [255]])
     logits = hls4ml_project.run(net, x, tmp_path).logits
@@ -85,8 +107,11 @@ def flip_weight(folder):
 
 def flip_index(folder):
     layer = read_layers(folder)[0]
-    free = next(i for i in range(layer.constants["n_in"])
-                if (i, layer.out_idx[0]) not in set(zip(layer.in_idx, layer.out_idx, strict=True)))
+    free = next(
+        i
+        for i in range(layer.constants["n_in"])
+        if (i, layer.matrix.out_idx[0]) not in set(zip(layer.matrix.in_idx, layer.matrix.out_idx, strict=True))
+    )
     edit(folder / "firmware/weights/in_idx2.h", r"\{\d+", f"{{{free}")
     edit(folder / "firmware/weights/in_idx2.txt", r"^\d+", str(free))
 
@@ -117,12 +142,18 @@ def test_arrays_of_simulation_and_synthesis_must_agree(ties_net, tmp_path):
         count_connections(tmp_path)
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda folder: edit(folder / "firmware/weights/w2.h", r", -?[\d.]+\}", "}"), "is declared with"),
-    (lambda folder: edit(folder / "firmware/parameters.h", r"n_connections = \d+", "n_connections = 1"), "the array"),
-    (lambda folder: edit(folder / "firmware/parameters.h", r"n_in = \d+", "n_in = 1"), "an index is"),
-    (lambda folder: (folder / "firmware/deepr.cpp").write_text(""), "found 0"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: edit(folder / "firmware/weights/w2.h", r", -?[\d.]+\}", "}"), "is declared with"),
+        (
+            lambda folder: edit(folder / "firmware/parameters.h", r"n_connections = \d+", "n_connections = 1"),
+            "the array",
+        ),
+        (lambda folder: edit(folder / "firmware/parameters.h", r"n_in = \d+", "n_in = 1"), "an index is"),
+        (lambda folder: (folder / "firmware/deepr.cpp").write_text(""), "found 0"),
+    ],
+)
 def test_a_tampered_project_is_not_counted(ties_net, tmp_path, spoil, message):
     hls4ml_project.export(ties_net, tmp_path)
     spoil(tmp_path)
@@ -133,9 +164,9 @@ def test_a_tampered_project_is_not_counted(ties_net, tmp_path, spoil, message):
 def test_reads_back_the_connections(mnist_net, tmp_path):
     hls4ml_project.export(mnist_net, tmp_path, reuse_factor=100)
     for cpp, layer in zip(read_layers(tmp_path), mnist_net.layers, strict=True):
-        np.testing.assert_array_equal(cpp.in_idx, layer.in_idx)
-        np.testing.assert_array_equal(cpp.out_idx, layer.out_idx)
-        np.testing.assert_array_equal(cpp.arrays["weight"] * 2**layer.w_format.frac, layer.weight)
+        np.testing.assert_array_equal(cpp.in_idx, layer.matrix.in_idx)
+        np.testing.assert_array_equal(cpp.out_idx, layer.matrix.out_idx)
+        np.testing.assert_array_equal(cpp.arrays["weight"] * 2**layer.matrix.w_format.frac, layer.matrix.code)
 
 
 def test_export_is_quiet_and_repeatable(mnist_net, tmp_path, capfd, monkeypatch):
@@ -144,7 +175,7 @@ def test_export_is_quiet_and_repeatable(mnist_net, tmp_path, capfd, monkeypatch)
     hls4ml_project.export(big, tmp_path / "project")
     facts = hls4ml_project.export(mnist_net, tmp_path / "project", reuse_factor=64)
     assert facts["n_connections"] == count_connections(tmp_path / "project") == 3552
-    assert facts["n_multipliers"] == sum(-(-layer.n_connections // 64) for layer in mnist_net.layers)
+    assert facts["n_multipliers"] == sum(-(-layer.matrix.n_connections // 64) for layer in mnist_net.layers)
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in tmp_path.iterdir()] == ["project"]
     assert len(list((tmp_path / "project/firmware/weights").glob("w*.h"))) == len(mnist_net.layers)
@@ -155,14 +186,17 @@ def test_no_array_has_the_dense_size(mnist_net, tmp_path):
     source = "".join(path.read_text() for path in (tmp_path / "firmware").glob("*.[ch]*"))
     source += "".join(path.read_text() for path in (tmp_path / "firmware/weights").glob("*.h"))
     sizes = {int(size) for size in re.findall(r"\w+\[(\d+)\]", source)}
-    assert max(sizes) == max(layer.n_connections for layer in mnist_net.layers)
+    assert max(sizes) == max(layer.matrix.n_connections for layer in mnist_net.layers)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"backend": "Libero"}, "expected one of Vitis, Vivado, Quartus, Catapult"),
-    ({"io_type": "io_serial"}, "expected one of io_parallel"),
-    ({"reuse_factor": 0}, "at least 1"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "Libero"}, "expected one of Vitis, Vivado, Quartus, Catapult"),
+        ({"io_type": "io_serial"}, "expected one of io_parallel"),
+        ({"reuse_factor": 0}, "at least 1"),
+    ],
+)
 def test_refuses_what_it_does_not_know(ties_net, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         hls4ml_project.export(ties_net, tmp_path, **options)
@@ -170,7 +204,7 @@ def test_refuses_what_it_does_not_know(ties_net, tmp_path, options, message):
 
 def test_refuses_what_a_backend_would_get_wrong(tmp_path):
     bit, weight = Format(1, False, 0), Format(2, True, 0)
-    layers = tuple(SparseLinear(2, 2, [0, 1], [0, 1], [1, 1], None, bit, weight, y) for y in (bit, None))
+    layers = tuple(sparse_linear(2, 2, [0, 1], [0, 1], [1, 1], None, bit, weight, y) for y in (bit, None))
     net = IntNet(layers, Budget("global", (4,)))
     x = np.array([[0, 1], [1, 1]])
     np.testing.assert_array_equal(hls4ml_project.run(net, x, tmp_path).logits, x)

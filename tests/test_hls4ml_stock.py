@@ -9,16 +9,19 @@ import pytest
 from packaging.requirements import Requirement
 
 from deepr_hw import reference
-from deepr_hw.export import hls4ml_stock
+from deepr_hw.export.hls4ml import stock as hls4ml_stock
 from tests.random_nets import random_codes, random_net
 
 
-@pytest.mark.parametrize(("strategy", "seed", "io_type"), [
-    ("latency", 7, "io_stream"),
-    ("resource", 12, "io_parallel"),
-    ("resource_unrolled", 8, "io_parallel"),
-    ("distributed_arithmetic", 9, "io_stream"),
-])
+@pytest.mark.parametrize(
+    ("strategy", "seed", "io_type"),
+    [
+        ("latency", 7, "io_stream"),
+        ("resource", 12, "io_parallel"),
+        ("resource_unrolled", 8, "io_parallel"),
+        ("distributed_arithmetic", 9, "io_stream"),
+    ],
+)
 def test_is_exact(tmp_path, strategy, seed, io_type):
     net = random_net(seed, max_width=12, max_layers=2)
     x = random_codes(net, 100, seed)

@@ -16,13 +16,14 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.gemm_to_matmul import GemmToMatMul
 from qonnx.util.cleanup import cleanup_model
 
-from deepr_hw import cli, netfile
-from deepr_hw.export import hls4ml_project, hls4ml_sparse
-from deepr_hw.export.hls4ml_arrays import count_connections, read_layers
-from deepr_hw.export.hls4ml_compile import predict
-from deepr_hw.export.onnx_import import import_model, original_outputs
-from deepr_hw.fixed import PIXEL, Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw import cli
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml import sparse as hls4ml_sparse
+from deepr_hw.export.hls4ml.arrays import count_connections, read_layers
+from deepr_hw.export.hls4ml.compile import predict
+from deepr_hw.export.imports.onnx_import import import_model, original_outputs
+from deepr_hw.ir import Budget, IntNet, netfile, sparse_linear
+from deepr_hw.ir.fixed import PIXEL, Format
 
 SIZES = (24, 16, 12, 5)
 
@@ -33,13 +34,31 @@ def dense_model(out_dir, densities, backend="Vitis", io_type="io_parallel", **se
     layers = [{"class_name": "InputLayer", "name": "features", "input_shape": [SIZES[0]]}]
     for i, density in enumerate(densities):
         weight = rng.normal(size=SIZES[i : i + 2]) * (rng.random(SIZES[i : i + 2]) < density)
-        layers.append({"class_name": "Dense", "name": f"dense_{i}", "n_in": SIZES[i], "n_out": SIZES[i + 1],
-                       "weight_data": weight, "bias_data": rng.normal(size=SIZES[i + 1])})
+        layers.append(
+            {
+                "class_name": "Dense",
+                "name": f"dense_{i}",
+                "n_in": SIZES[i],
+                "n_out": SIZES[i + 1],
+                "weight_data": weight,
+                "bias_data": rng.normal(size=SIZES[i + 1]),
+            }
+        )
         layers.append({"class_name": "Activation", "name": f"relu_{i}", "activation": "relu"})
     config = get_backend(backend).create_initial_config(io_type=io_type)
-    config |= {"Backend": backend, "ProjectName": "their_model", "OutputDir": str(out_dir), "HLSConfig": {"Model": {
-        "Precision": {"default": "fixed<16,6>", "accum": "fixed<12,4>"}, "ReuseFactor": 1, "Strategy": "Latency",
-        **settings}}}
+    config |= {
+        "Backend": backend,
+        "ProjectName": "their_model",
+        "OutputDir": str(out_dir),
+        "HLSConfig": {
+            "Model": {
+                "Precision": {"default": "fixed<16,6>", "accum": "fixed<12,4>"},
+                "ReuseFactor": 1,
+                "Strategy": "Latency",
+                **settings,
+            }
+        },
+    }
     hls4ml_sparse.install()
     with contextlib.redirect_stdout(io.StringIO()):
         graph = ModelGraph.from_layer_list(config, layers)
@@ -52,11 +71,14 @@ def outputs(folder):
     return predict(folder, "their_model", x, SIZES[-1])
 
 
-@pytest.mark.parametrize(("densities", "kinds", "backend", "io_type", "reuse_factor"), [
-    ((0.1, 0.9, 0.3), ["SparseDense", "Dense", "SparseDense"], "Vitis", "io_parallel", 1),
-    ((0.3, 0.2, 0.9), ["SparseDense", "SparseDense", "Dense"], "Vivado", "io_stream", 5),
-    ((0.3, 0.9, 0.0), ["SparseDense", "Dense", "BiasDense"], "Vitis", "io_stream", 10**6),
-])
+@pytest.mark.parametrize(
+    ("densities", "kinds", "backend", "io_type", "reuse_factor"),
+    [
+        ((0.1, 0.9, 0.3), ["SparseDense", "Dense", "SparseDense"], "Vitis", "io_parallel", 1),
+        ((0.3, 0.2, 0.9), ["SparseDense", "SparseDense", "Dense"], "Vivado", "io_stream", 5),
+        ((0.3, 0.9, 0.0), ["SparseDense", "Dense", "BiasDense"], "Vitis", "io_stream", 10**6),
+    ],
+)
 def test_gives_the_same_bits(tmp_path, densities, kinds, backend, io_type, reuse_factor):
     dense = dense_model(tmp_path / "dense", densities, backend, io_type)
     sparse = dense_model(tmp_path / "sparse", densities, backend, io_type, SparseBelow=0.5, ReuseFactor=reuse_factor)
@@ -88,8 +110,9 @@ def test_a_model_of_brevitas(tmp_path):
         model = cleanup_model(cleanup_model(ModelWrapper(str(path))).transform(GemmToMatMul()))
         config = config_from_onnx_model(model, granularity="name", backend="Vitis", default_precision="fixed<32,16>")
         config["Model"]["SparseBelow"] = 0.5
-        graph = convert_from_onnx_model(model, output_dir=str(tmp_path), project_name="theirs", backend="Vitis",
-                                        hls_config=config)
+        graph = convert_from_onnx_model(
+            model, output_dir=str(tmp_path), project_name="theirs", backend="Vitis", hls_config=config
+        )
         graph.write()
     assert [layer.class_name for layer in graph.get_layers() if "Dense" in layer.class_name] == ["SparseDense"] * 2
     assert count_connections(tmp_path) == 711
@@ -104,14 +127,26 @@ def test_a_model_of_brevitas(tmp_path):
 def pytorch_like(out_dir, shape, n_in, n_out, conversion):
     """One Dense layer with weights of ``shape``, under the key that hls4ml's PyTorch front end puts into its config."""
     rng = np.random.default_rng(1)
-    layers = [{"class_name": "InputLayer", "name": "x", "input_shape": [n_in]},
-              {"class_name": "Dense", "name": "fc", "n_in": n_in, "n_out": n_out, "bias_data": np.zeros(n_out),
-               "weight_data": rng.integers(-3, 4, shape) * (rng.random(shape) < 0.3)}]
+    layers = [
+        {"class_name": "InputLayer", "name": "x", "input_shape": [n_in]},
+        {
+            "class_name": "Dense",
+            "name": "fc",
+            "n_in": n_in,
+            "n_out": n_out,
+            "bias_data": np.zeros(n_out),
+            "weight_data": rng.integers(-3, 4, shape) * (rng.random(shape) < 0.3),
+        },
+    ]
     model = {"Precision": {"default": "fixed<24,16>"}, "ReuseFactor": 1, "Strategy": "Latency", "SparseBelow": 0.8}
     if conversion is not None:
         model |= {"ChannelsLastConversion": conversion, "TransposeOutputs": False}
     config = get_backend("Vitis").create_initial_config() | {
-        "Backend": "Vitis", "ProjectName": "theirs", "OutputDir": str(out_dir), "HLSConfig": {"Model": model}}
+        "Backend": "Vitis",
+        "ProjectName": "theirs",
+        "OutputDir": str(out_dir),
+        "HLSConfig": {"Model": model},
+    }
     hls4ml_sparse.install()
     with contextlib.redirect_stdout(io.StringIO()):
         graph = ModelGraph.from_layer_list(config, layers)
@@ -119,10 +154,17 @@ def pytorch_like(out_dir, shape, n_in, n_out, conversion):
     return np.asarray(layers[1]["weight_data"])
 
 
-@pytest.mark.parametrize(("shape", "sizes", "conversion"), [
-    ((6, 9), (6, 9), None), ((6, 6), (6, 6), None),
-    ((9, 6), (6, 9), "full"), ((6, 6), (6, 6), "full"), ((6, 6), (6, 6), "internal"), ((6, 9), (6, 9), "off"),
-])
+@pytest.mark.parametrize(
+    ("shape", "sizes", "conversion"),
+    [
+        ((6, 9), (6, 9), None),
+        ((6, 6), (6, 6), None),
+        ((9, 6), (6, 9), "full"),
+        ((6, 6), (6, 6), "full"),
+        ((6, 6), (6, 6), "internal"),
+        ((6, 9), (6, 9), "off"),
+    ],
+)
 def test_weights_reach_their_places(shape, sizes, conversion, tmp_path):
     weight = pytorch_like(tmp_path, shape, *sizes, conversion)
     matrix = weight.T if conversion in ("full", "internal") else weight
@@ -130,11 +172,14 @@ def test_weights_reach_their_places(shape, sizes, conversion, tmp_path):
     np.testing.assert_array_equal(predict(tmp_path, "theirs", x, sizes[1]), x @ matrix)
 
 
-@pytest.mark.parametrize(("shape", "sizes", "conversion", "found"), [
-    ((9, 6), (6, 9), "off", r"weights of shape \(9, 6\), must be \(n_in, n_out\) = \(6, 9\)"),
-    ((9, 6), (6, 9), None, r"weights of shape \(9, 6\), must be \(n_in, n_out\) = \(6, 9\)"),
-    ((6, 6), (6, 6), "off", r"square weights, not turned by hls4ml, must be \(n_in, n_out\) = \(6, 6\)"),
-])
+@pytest.mark.parametrize(
+    ("shape", "sizes", "conversion", "found"),
+    [
+        ((9, 6), (6, 9), "off", r"weights of shape \(9, 6\), must be \(n_in, n_out\) = \(6, 9\)"),
+        ((9, 6), (6, 9), None, r"weights of shape \(9, 6\), must be \(n_in, n_out\) = \(6, 9\)"),
+        ((6, 6), (6, 6), "off", r"square weights, not turned by hls4ml, must be \(n_in, n_out\) = \(6, 6\)"),
+    ],
+)
 def test_refuses_transposed_weights(shape, sizes, conversion, found, tmp_path):
     with pytest.raises(ValueError, match=f"layer fc: {found}; a PyTorch model needs channels_last_conversion='full'"):
         pytorch_like(tmp_path, shape, *sizes, conversion)
@@ -143,15 +188,21 @@ def test_refuses_transposed_weights(shape, sizes, conversion, found, tmp_path):
 def wide_net(n: int) -> IntNet:
     """One layer of ``n`` connections."""
     index = np.arange(n)
-    layer = SparseLinear(n, 2, index, 2 * index // n, index % 7, None, PIXEL, Format(8, True, 6), None)
+    layer = sparse_linear(n, 2, index, 2 * index // n, index % 7, None, PIXEL, Format(8, True, 6), None)
     return IntNet((layer,), Budget("global", (n,)))
 
 
-@pytest.mark.parametrize(("n", "reuse_factor", "wanted"), [
-    (4096, 1, None), (4097, 1, 2), (4097, 2, None), (20_000, 4, 5), (20_000, 5, None)])
+@pytest.mark.parametrize(
+    ("n", "reuse_factor", "wanted"), [(4096, 1, None), (4097, 1, 2), (4097, 2, None), (20_000, 4, 5), (20_000, 5, None)]
+)
 def test_warns_of_more_multipliers_than_compilers_unroll(n, reuse_factor, wanted, tmp_path):
-    with contextlib.nullcontext() if wanted is None else pytest.warns(UserWarning, match=(
-            f"layer fc1: {-(-n // reuse_factor)} multipliers .* reuse factor to at least {wanted}$")):
+    with (
+        contextlib.nullcontext()
+        if wanted is None
+        else pytest.warns(
+            UserWarning, match=(f"layer fc1: {-(-n // reuse_factor)} multipliers .* reuse factor to at least {wanted}$")
+        )
+    ):
         hls4ml_project.build_graph(wide_net(n), tmp_path, reuse_factor=reuse_factor)
 
 
@@ -161,13 +212,14 @@ def test_the_command_line_warns_in_one_line(tmp_path, capsys):
     assert cli.main(["export", "hls4ml", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "hls")]) == 0
     assert capsys.readouterr().err == (
         "deepr-hw: warning: layer fc1: 4097 multipliers side by side; HLS compilers give up unrolling at about 4096, "
-        "so set its reuse factor to at least 2\n")
+        "so set its reuse factor to at least 2\n"
+    )
 
 
 def test_the_plug_in_stands_alone(tmp_path):
     """The module and its headers work outside of this package."""
     here = Path(hls4ml_sparse.__file__).parent
-    for name in ("hls4ml_sparse.py", *set(hls4ml_sparse.SOURCES.values())):
+    for name in ("sparse.py", *set(hls4ml_sparse.SOURCES.values())):
         (tmp_path / name).write_bytes((here / name).read_bytes())
     code = "import sys, hls4ml_sparse; hls4ml_sparse.install(); assert 'deepr_hw' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

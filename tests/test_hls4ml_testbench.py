@@ -5,8 +5,8 @@ import pytest
 
 from deepr_hw import reference
 from deepr_hw.engines import get_engine
-from deepr_hw.export import hls4ml_project
-from deepr_hw.export.hls4ml_testbench import build_bench, run_bench
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml.testbench import build_bench, run_bench
 from tests.random_nets import random_codes, random_net
 
 
@@ -26,15 +26,18 @@ def alter_last_bit(text):
     return "\n".join([*lines[:-1], " ".join(words)]) + "\n"
 
 
-@pytest.mark.parametrize(("name", "alter", "message"), [
-    (None, None, "20 samples, 0 mismatches"),
-    ("tb_output_predictions", alter_last_bit, "20 samples, 1 mismatches"),
-    ("tb_output_predictions", lambda text: text.split("\n", 1)[1], "0 golden outputs"),
-    ("tb_output_predictions", lambda text: text + "0\n", "more golden outputs than samples"),
-    ("tb_output_predictions", lambda text: "", "0 golden outputs"),
-    ("tb_input_features", lambda text: "", "more golden outputs"),
-    ("tb_input_features", lambda text: text.replace(" ", " 0 ", 1), "inputs"),
-])
+@pytest.mark.parametrize(
+    ("name", "alter", "message"),
+    [
+        (None, None, "20 samples, 0 mismatches"),
+        ("tb_output_predictions", alter_last_bit, "20 samples, 1 mismatches"),
+        ("tb_output_predictions", lambda text: text.split("\n", 1)[1], "0 golden outputs"),
+        ("tb_output_predictions", lambda text: text + "0\n", "more golden outputs than samples"),
+        ("tb_output_predictions", lambda text: "", "0 golden outputs"),
+        ("tb_input_features", lambda text: "", "more golden outputs"),
+        ("tb_input_features", lambda text: text.replace(" ", " 0 ", 1), "inputs"),
+    ],
+)
 def test_verdict(project, name, alter, message):
     executable, originals = project
     for path, text in originals.items():

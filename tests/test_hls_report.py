@@ -7,11 +7,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from deepr_hw.export import hls4ml_project, hls_synth
-from deepr_hw.export.hls4ml_stock import static_costs
-from deepr_hw.export.hls_report import Cost, count_sparse, parse_csynth
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.export.hls4ml import hls_synth
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml.hls_report import Cost, count_sparse, parse_csynth
+from deepr_hw.export.hls4ml.stock import static_costs
+from deepr_hw.ir import Budget, IntNet, sparse_linear
+from deepr_hw.ir.fixed import Format
 from tests.random_nets import random_net
 
 CSYNTH = """<?xml version="1.0" encoding="UTF-8"?>
@@ -40,19 +41,31 @@ CSYNTH = """<?xml version="1.0" encoding="UTF-8"?>
 @pytest.fixture
 def net():
     """Four outputs with 3, 0, 2 and 1 connections."""
-    layer = SparseLinear(6, 4, [0, 2, 5, 1, 3, 4], [0, 0, 0, 2, 2, 3], [1, -2, 3, 4, 5, -6], None, Format(8, False, 8),
-                         Format(4, True, 0), None)
+    layer = sparse_linear(
+        6,
+        4,
+        [0, 2, 5, 1, 3, 4],
+        [0, 0, 0, 2, 2, 3],
+        [1, -2, 3, 4, 5, -6],
+        None,
+        Format(8, False, 8),
+        Format(4, True, 0),
+        None,
+    )
     return IntNet((layer,), Budget("global", (6,)))
 
 
-@pytest.mark.parametrize(("reuse_factor", "cost"), [
-    # every connection its adder; 4-bit weights, 3-bit inputs, 1-bit offsets, 2-bit outputs, 4 biases of 1 bit
-    (1, Cost(6, 6, 6, 6 * (4 + 3 + 1) + 6 * 2 + 4)),
-    # two multipliers with stretches of outputs 0 0 0 | 2 2 3: 2 running sums, 1 + 2 outputs to add up
-    (3, Cost(6, 2, 2 + 3, 6 * (4 + 3 + 1) + 2 * 2 + 4)),
-    # one multiplier for outputs 0 to 3, the empty one in between included
-    (100, Cost(6, 1, 1 + 4, 6 * (4 + 3 + 2) + 2 + 4)),
-])
+@pytest.mark.parametrize(
+    ("reuse_factor", "cost"),
+    [
+        # every connection its adder; 4-bit weights, 3-bit inputs, 1-bit offsets, 2-bit outputs, 4 biases of 1 bit
+        (1, Cost(6, 6, 6, 6 * (4 + 3 + 1) + 6 * 2 + 4)),
+        # two multipliers with stretches of outputs 0 0 0 | 2 2 3: 2 running sums, 1 + 2 outputs to add up
+        (3, Cost(6, 2, 2 + 3, 6 * (4 + 3 + 1) + 2 * 2 + 4)),
+        # one multiplier for outputs 0 to 3, the empty one in between included
+        (100, Cost(6, 1, 1 + 4, 6 * (4 + 3 + 2) + 2 + 4)),
+    ],
+)
 def test_static_count_by_hand(net, tmp_path, reuse_factor, cost):
     hls4ml_project.export(net, tmp_path, reuse_factor=reuse_factor)
     assert count_sparse(tmp_path) == [cost]
@@ -61,11 +74,23 @@ def test_static_count_by_hand(net, tmp_path, reuse_factor, cost):
 def test_cost_follows_connections_and_stock_follows_positions(tmp_path):
     rng = np.random.default_rng(0)
     position = np.sort(rng.choice(60 * 40, 100, replace=False))
-    layer = SparseLinear(60, 40, position % 60, position // 60, rng.integers(1, 128, 100), None, Format(8, False, 8),
-                         Format(8, True, 6), None)
+    layer = sparse_linear(
+        60,
+        40,
+        position % 60,
+        position // 60,
+        rng.integers(1, 128, 100),
+        None,
+        Format(8, False, 8),
+        Format(8, True, 6),
+        None,
+    )
     stock = static_costs(IntNet((layer,), Budget("global", (100,))), 4, ("latency", "resource", "resource_unrolled"))
     assert {strategy: cost["products"] for strategy, cost in stock.items()} == {
-        "latency": 2400, "resource": 2400, "resource_unrolled": 100}
+        "latency": 2400,
+        "resource": 2400,
+        "resource_unrolled": 100,
+    }
     assert stock["latency"]["multipliers"] == 600 - 2300 // 4
     assert stock["resource"]["multipliers"] == 600
     assert all(cost["stored_bits"] >= 2400 * 8 for cost in stock.values())
@@ -117,11 +142,14 @@ def test_without_a_compiler_one_line_says_so(tmp_path, bare_path):
     assert (done.returncode, done.stderr) == (127, "none of these is on PATH: vitis-run, vitis_hls\n")
 
 
-@pytest.mark.parametrize(("backend", "tool", "arguments"), [
-    ("vitis", "vitis-run", "--mode hls --tcl build_prj.tcl"),
-    ("vitis", "vitis_hls", "-f build_prj.tcl"),
-    ("vivado", "vivado_hls", "-f build_prj.tcl reset=1 csim=1 synth=1 cosim=0 validation=0 export=0"),
-])
+@pytest.mark.parametrize(
+    ("backend", "tool", "arguments"),
+    [
+        ("vitis", "vitis-run", "--mode hls --tcl build_prj.tcl"),
+        ("vitis", "vitis_hls", "-f build_prj.tcl"),
+        ("vivado", "vivado_hls", "-f build_prj.tcl reset=1 csim=1 synth=1 cosim=0 validation=0 export=0"),
+    ],
+)
 def test_synthesizes_with_the_compiler_on_path(net, tmp_path, bare_path, backend, tool, arguments):
     (tmp_path / "report.xml").write_text(CSYNTH.format(dsp="DSP", latency="79"))
     target = "deepr_prj/solution1/syn/report"
@@ -130,8 +158,9 @@ def test_synthesizes_with_the_compiler_on_path(net, tmp_path, bare_path, backend
     facts = hls_synth.hls(net, tmp_path / "project", backend)
     assert (tmp_path / "project/called").read_text().strip() == arguments
     assert facts["synthesis"]["lut"] == 31222
-    assert facts["message"] == (f"{tool}: latency 79..83, interval 66 cycles of 3.612 ns, LUT 31222, FF 20111, DSP 56, "
-                                "BRAM 12")
+    assert facts["message"] == (
+        f"{tool}: latency 79..83, interval 66 cycles of 3.612 ns, LUT 31222, FF 20111, DSP 56, BRAM 12"
+    )
 
 
 @pytest.mark.parametrize("script", ["echo no licence; exit 3", "true"])

@@ -11,9 +11,14 @@ from qonnx.util.cleanup import cleanup_model
 from sklearn import datasets
 
 from deepr_hw import DeepRClassifier, reference
-from deepr_hw.export import c_encoder, hls4ml_compile, hls4ml_project, onnx_flavours, onnx_integer, onnx_qdq
-from deepr_hw.export import qonnx_export as qonnx
-from deepr_hw.export.onnx_session import run_model
+from deepr_hw.export.hls4ml import compile as hls4ml_compile
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.onnx import flavours as onnx_flavours
+from deepr_hw.export.onnx import integer as onnx_integer
+from deepr_hw.export.onnx import qdq as onnx_qdq
+from deepr_hw.export.onnx import qonnx_export as qonnx
+from deepr_hw.export.onnx.session import run_model
+from deepr_hw.export.rtl import c_encoder
 
 
 def scales_of_all_kinds():
@@ -25,9 +30,13 @@ def scales_of_all_kinds():
     return x, y
 
 
-TABLES = {"breast_cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
-          "wine": lambda: datasets.load_wine(return_X_y=True), "iris": lambda: datasets.load_iris(return_X_y=True),
-          "digits": lambda: datasets.load_digits(return_X_y=True), "scales": scales_of_all_kinds}
+TABLES = {
+    "breast_cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
+    "wine": lambda: datasets.load_wine(return_X_y=True),
+    "iris": lambda: datasets.load_iris(return_X_y=True),
+    "digits": lambda: datasets.load_digits(return_X_y=True),
+    "scales": scales_of_all_kinds,
+}
 
 
 @pytest.fixture(scope="module", params=TABLES)
@@ -82,8 +91,10 @@ def test_labels_are_those_of_predict(artefact, fitted, tmp_path):
     np.testing.assert_array_equal(labels, model.predict(x))
 
 
-@pytest.mark.parametrize(("module", "artefact"), [(onnx_integer, from_integer), (onnx_qdq, from_qdq),
-                                                  (qonnx, from_qonnx), (qonnx, from_qonnx_executor)])
+@pytest.mark.parametrize(
+    ("module", "artefact"),
+    [(onnx_integer, from_integer), (onnx_qdq, from_qdq), (qonnx, from_qonnx), (qonnx, from_qonnx_executor)],
+)
 def test_a_file_that_took_raw_values_for_natural_ones_would_be_seen(module, artefact, fitted, tmp_path, monkeypatch):
     model, x = fitted
     monkeypatch.setattr(module, "natural_input", lambda graph, net: graph.input("values", np.float32, net.in_shape))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from deepr_hw import data, reference
-from deepr_hw.budget import make_partition
-from deepr_hw.config import METHODS, BudgetConfig, load_config
-from deepr_hw.connections import make_connections
-from deepr_hw.drawing import LOW
-from deepr_hw.epoch import make_scratch
-from deepr_hw.methods import dense_partition, keep_largest, largest_gradients, rank_in_group, theta_min
-from deepr_hw.model import Model
-from deepr_hw.train import train
+from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.sparse_set.connections import make_connections
+from deepr_hw.sparse_set.draw import LOW
+from deepr_hw.train.compiled import make_scratch
+from deepr_hw.train.config import METHODS, BudgetConfig, load_config
+from deepr_hw.train.loop import train
+from deepr_hw.train.methods import dense_partition, keep_largest, largest_gradients, rank_in_group, theta_min
+from deepr_hw.train.model import Model
 
 SHORT = ["training.epochs=30", "training.schedule=cosine", "quantization.calibrate_epochs=25", "training.batch_size=10"]
 
@@ -31,7 +31,7 @@ def settings(method):
 def test_every_method_ends_inside_the_budget(digits, tmp_path, method):
     result = train(load_config("digits", settings(method)), digits, tmp_path, progress=lambda *_: None)
     assert result.test["accuracy"] > (0.8 if method == "fixed" else 0.88)
-    held = [layer.n_connections for layer in result.net.layers]
+    held = [layer.matrix.n_connections for layer in result.net.layers]
     assert all(n <= limit for n, limit in zip(held, (600, 300, 100), strict=True))
     if method in ("deep_r", "fixed", "set", "rigl"):
         assert held == [600, 300, 100]
@@ -99,15 +99,16 @@ def test_largest_gradients_are_those_of_the_dense_product(budget, monkeypatch):
                 candidates.setdefault(int(c.partition.groups(s, layer, o)), []).append((size, s, o))
     expected = {(s, o) for found in candidates.values() for _, s, o in sorted(found, reverse=True)[:2]}
     for block in (1 << 20, 7):
-        monkeypatch.setattr("deepr_hw.methods._BLOCK", block)
+        monkeypatch.setattr("deepr_hw.train.methods._BLOCK", block)
         keys = largest_gradients(c, scratch, steps, wanted)
         assert {(int(key >> 32), int(key & LOW)) for key in keys} == expected
         assert (np.diff(keys) > 0).all()
 
 
 def test_dense_methods_refuse_a_size_and_say_why(digits, tmp_path):
-    config = load_config("digits", ["training.method=soft_deep_r", "network.hidden=[10000, 10000]",
-                                    "budget.global=1000"])
+    config = load_config(
+        "digits", ["training.method=soft_deep_r", "network.hidden=[10000, 10000]", "budget.global=1000"]
+    )
     with pytest.raises(ValueError, match=r"a value for each of the 100,740,000 positions"):
         train(config, digits, tmp_path)
 
@@ -123,4 +124,5 @@ def test_soft_deep_r_needs_l1_and_sgd():
 def test_theta_min_is_the_formula():
     config = load_config("digits", ["budget.global=646", "training.l1=1e-4", "training.temperature=1e-8"])
     assert theta_min(config, make_partition(config.budget, (64, 64, 32, 10))) == pytest.approx(
-        -1e-8 * (1 - 646 / 6464) / (1e-4 * 646 / 6464))
+        -1e-8 * (1 - 646 / 6464) / (1e-4 * 646 / 6464)
+    )

@@ -8,9 +8,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 
-from deepr_hw import netfile, reference
-from deepr_hw.fixed import PIXEL, Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw import reference
+from deepr_hw.ir import Budget, IntNet, netfile, sparse_linear
+from deepr_hw.ir.fixed import PIXEL, Format
 from tests.random_nets import random_codes, random_net
 
 
@@ -41,7 +41,7 @@ def test_size_follows_connections_not_positions(tmp_path):
     for n in (1000, 60000):
         position = np.linspace(0, n * n - 1, 5000).astype(np.int64)
         weight = np.ones(5000, int)
-        layer = SparseLinear(n, n, position % n, position // n, weight, None, PIXEL, Format(8, True, 7), None)
+        layer = sparse_linear(n, n, position % n, position // n, weight, None, PIXEL, Format(8, True, 7), None)
         netfile.save(IntNet((layer,), Budget("global", (5000,))), tmp_path / "n")
         sizes[n] = (tmp_path / "n").stat().st_size
     assert abs(sizes[60000] - sizes[1000]) < 64  # 3,600 times the positions, the same bytes
@@ -58,6 +58,7 @@ def edit_net(change):
         about = json.loads(metadata[netfile.KEY])
         change(about)
         metadata[netfile.KEY] = json.dumps(about)
+
     return spoil
 
 
@@ -65,26 +66,33 @@ def set_value(name, index, value):
     def spoil(tensors, metadata):
         tensors[name] = tensors[name].copy()
         tensors[name][index] = value
+
     return spoil
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda t, m: m.update(other=m.pop(netfile.KEY)), "no IntNet file"),
-    (edit_net(lambda a: a.update(schema=99)), "net.schema = 99"),
-    (lambda t, m: m.update({netfile.KEY: "{"}), "not JSON"),
-    (edit_net(lambda a: a.pop("layers")), "net.layers: missing"),
-    (edit_net(lambda a: a["layers"][0].update(kind="gru")), r"layers\[0\].kind = 'gru'"),
-    (edit_net(lambda a: a["layers"][0].update(n_in="7")), r"layers\[0\].n_in: missing or not a int"),
-    (edit_net(lambda a: a["layers"][0]["x_format"].update(bits=77)), r"layers\[0\].x_format: bits = 77"),
-    (edit_net(lambda a: a["budget"].update(limits=[1])), "exceeds the budget of 1"),
-    (edit_net(lambda a: a.update(class_labels=["a"] * 999)), "999 names"),
-    (lambda t, m: t.pop("layers.0.weight"), "tensor layers.0.weight: missing"),
-    (lambda t, m: t.update(stray=np.zeros(1)), "tensor stray: belongs to no layer"),
-    (lambda t, m: t.update({"layers.0.weight": t["layers.0.weight"][1:]}), "differ in length"),
-    (lambda t, m: t.update({"layers.0.weight": t["layers.0.weight"].astype(float)}), "1-D integer"),
-    (set_value("layers.0.in_idx", 0, 255), r"layers\[0\]: in_idx\[0\] = 255"),
-    (lambda t, m: t.update({"layers.0.out_idx": t["layers.0.out_idx"][::-1].copy()}), "sorted by"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t, m: m.update(other=m.pop(netfile.KEY)), "no IntNet file"),
+        (edit_net(lambda a: a.update(schema=99)), "net.schema = 99"),
+        (lambda t, m: m.update({netfile.KEY: "{"}), "not JSON"),
+        (edit_net(lambda a: a.pop("layers")), "net.layers: missing"),
+        (edit_net(lambda a: a["layers"][0].update(kind="gru")), r"layers\[0\].kind = 'gru'"),
+        (
+            edit_net(lambda a: a["layers"][0]["matrices"]["weight"].update(n_in="7")),
+            r"layers.0.weight.n_in: missing or not a int",
+        ),
+        (edit_net(lambda a: a["layers"][0]["x_format"].update(bits=77)), r"layers\[0\].x_format: bits = 77"),
+        (edit_net(lambda a: a["budget"].update(limits=[1])), "exceeds the budget of 1"),
+        (edit_net(lambda a: a.update(class_labels=["a"] * 999)), "999 names"),
+        (lambda t, m: t.pop("layers.0.weight.code"), "tensor layers.0.weight.code: missing"),
+        (lambda t, m: t.update(stray=np.zeros(1)), "tensor stray: belongs to no layer"),
+        (lambda t, m: t.update({"layers.0.weight.code": t["layers.0.weight.code"][1:]}), "differ in length"),
+        (lambda t, m: t.update({"layers.0.weight.code": t["layers.0.weight.code"].astype(float)}), "1-D integer"),
+        (set_value("layers.0.weight.in_idx", 0, 255), r"layers\[0\]: in_idx\[0\] = 255"),
+        (lambda t, m: t.update({"layers.0.weight.out_idx": t["layers.0.weight.out_idx"][::-1].copy()}), "sorted by"),
+    ],
+)
 def test_damage_is_named(saved, spoil, message):
     tensors, metadata = reopened(saved)
     spoil(tensors, metadata)

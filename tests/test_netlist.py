@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.export import rtl_image
+from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.sim import engine, netlist, synth
 
 from .random_nets import random_codes, random_net
@@ -60,8 +60,10 @@ def test_a_netlist_refuses_other_parameters(net, tmp_path) -> None:
 
 
 def test_cells_are_counted_in_lut_sites() -> None:
-    area = synth.count({"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 2, "PFUMX": 4, "DP16KD": 5, "TRELLIS_FF": 7,
-                        "MULT18X18D": 1}, synth.target("ecp5-25k"))
+    area = synth.count(
+        {"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 2, "PFUMX": 4, "DP16KD": 5, "TRELLIS_FF": 7, "MULT18X18D": 1},
+        synth.target("ecp5-25k"),
+    )
     assert (area.lut, area.logic, area.ff, area.dsp, area.bram) == (28, 10, 7, 1, 5)
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from deepr_hw import cli, data, netfile, reference
-from deepr_hw.config import config_from
-from deepr_hw.quantize import activation_format, weight_format
-from deepr_hw.train import train
+from deepr_hw import cli, data, reference
+from deepr_hw.ir import netfile
+from deepr_hw.train.config import config_from
+from deepr_hw.train.loop import train
+from deepr_hw.train.scales import activation_format, weight_format
 
 
 def dataset(x, y, class_labels=None):
@@ -17,9 +18,14 @@ def dataset(x, y, class_labels=None):
 
 def run(tmp_path, samples, budget, **training):
     """Result of four epochs on ``samples``; the file holds the network that the result tells of."""
-    config = config_from({"budget": budget, "network": {"hidden": [12], "bias": training.pop("bias", False)},
-                          "training": {"epochs": 4, "batch_size": 8, "learning_rate": 0.3, **training},
-                          "quantization": {"calibrate_epochs": 4}})
+    config = config_from(
+        {
+            "budget": budget,
+            "network": {"hidden": [12], "bias": training.pop("bias", False)},
+            "training": {"epochs": 4, "batch_size": 8, "learning_rate": 0.3, **training},
+            "quantization": {"calibrate_epochs": 4},
+        }
+    )
     result = train(config, samples, tmp_path, progress=lambda metrics, n_epochs: None)
     net = netfile.load(tmp_path / "net.safetensors")
     codes = net.encode(samples.x_test)
@@ -63,7 +69,7 @@ def test_fewer_connections_than_outputs_hold_to_the_budget(tmp_path, blobs, budg
     """An output without a connection is legal: its logit is its bias, here 0."""
     result, _ = run(tmp_path, dataset(*blobs), budget)
     assert result.net.n_connections == sum(budget.get("per_layer", [budget.get("global")]))
-    assert (result.net.layers[-1].fan_in == 0).any()
+    assert (result.net.layers[-1].matrix.fan_in == 0).any()
 
 
 def test_no_connection_at_all_is_refused(tmp_path, blobs):
@@ -84,26 +90,34 @@ def test_batches_larger_than_the_data(tmp_path, blobs):
 
 def test_one_input_one_connection_per_layer(tmp_path):
     x = np.linspace(0, 1, 40)[:, None]
-    result, _ = run(tmp_path, dataset(x, (x[:, 0] > 0.5).astype(int)), {"per_layer": [12, 24]}, bias=True, epochs=40,
-                    decay=1.0)
+    result, _ = run(
+        tmp_path, dataset(x, (x[:, 0] > 0.5).astype(int)), {"per_layer": [12, 24]}, bias=True, epochs=40, decay=1.0
+    )
     assert result.test["accuracy"] > 0.8
 
 
-@pytest.mark.parametrize(("rate", "message"), [
-    (1e30, "training diverged in epoch"), (1e30, "lower training.learning_rate"),
-])
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (1e30, "training diverged in epoch"),
+        (1e30, "lower training.learning_rate"),
+    ],
+)
 def test_divergence_says_where_and_what_to_do(tmp_path, blobs, rate, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, dataset(*blobs), {"global": 100}, learning_rate=rate)
     assert not (tmp_path / "net.safetensors").exists()
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda a: a["x_train"].__setitem__((3, 1), np.nan), "x_train[3, 1] = nan: samples must be finite"),
-    (lambda a: a["x_test"].__setitem__((0, 7), np.inf), "x_test[0, 7] = inf: samples must be finite"),
-    (lambda a: a["y_train"].__setitem__(5, -1), "y_train[5] = -1: a label is a whole number from 0"),
-    (lambda a: a["y_test"].__setitem__(2, 9), "y_test[2] = 9: label out of range, the classes are 0..3"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda a: a["x_train"].__setitem__((3, 1), np.nan), "x_train[3, 1] = nan: samples must be finite"),
+        (lambda a: a["x_test"].__setitem__((0, 7), np.inf), "x_test[0, 7] = inf: samples must be finite"),
+        (lambda a: a["y_train"].__setitem__(5, -1), "y_train[5] = -1: a label is a whole number from 0"),
+        (lambda a: a["y_test"].__setitem__(2, 9), "y_test[2] = 9: label out of range, the classes are 0..3"),
+    ],
+)
 def test_unsound_data_is_one_line_and_no_network(tmp_path, blobs, capsys, spoil, message):
     x, y = blobs
     arrays = {"x_train": x.copy(), "y_train": y.copy(), "x_test": x.copy(), "y_test": y.copy()}

@@ -11,15 +11,32 @@ import pytest
 from onnx import helper
 
 from deepr_hw import reference
-from deepr_hw.export import onnx_integer, onnx_qdq
-from deepr_hw.export.onnx_backend import OPERATORS, IntegerBackend
+from deepr_hw.export.onnx import integer as onnx_integer
+from deepr_hw.export.onnx import qdq as onnx_qdq
+from tests.oracles.onnx_backend import OPERATORS, IntegerBackend
 from tests.random_nets import random_codes, random_net
 
 INCLUDED = (
-    r"quantizelinear(_axis|_blocked_\w+|_u?int16)?", r"dequantizelinear(_axis|_blocked|_u?int16)?", "matmulinteger",
-    r"qlinearmatmul_\w+", r"add(_\w+)?", r"argmax_\w+", r"clip(?!\w*expanded)\w*", r"concat_\w+", r"constant_pad\w*",
-    r"constantofshape_\w+", r"cumsum_\w+", "gather_([01]|2d_indices|negative_indices)", r"matmul_[1-4]\w+",
-    r"mul(_\w+)?", "relu", "round", "scatternd", r"shape\w*", r"sub(_\w+)?", r"transpose_\w+",
+    r"quantizelinear(_axis|_blocked_\w+|_u?int16)?",
+    r"dequantizelinear(_axis|_blocked|_u?int16)?",
+    "matmulinteger",
+    r"qlinearmatmul_\w+",
+    r"add(_\w+)?",
+    r"argmax_\w+",
+    r"clip(?!\w*expanded)\w*",
+    r"concat_\w+",
+    r"constant_pad\w*",
+    r"constantofshape_\w+",
+    r"cumsum_\w+",
+    "gather_([01]|2d_indices|negative_indices)",
+    r"matmul_[1-4]\w+",
+    r"mul(_\w+)?",
+    "relu",
+    "round",
+    "scatternd",
+    r"shape\w*",
+    r"sub(_\w+)?",
+    r"transpose_\w+",
     "cast_(DOUBLE|FLOAT16|FLOAT)_to_(DOUBLE|FLOAT16|FLOAT)",
 )
 """Node tests of every operator that we emit, in the types that we emit. Left out: integers of less than 8 bits, floats
@@ -73,8 +90,10 @@ def test_reads_our_files(seed):
 @pytest.mark.parametrize("types", [(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.uint8), (np.int8, np.int8)])
 def test_matmul_integer_with_every_zero_point(types):
     rng = np.random.default_rng(0)
-    a, b = (rng.integers(np.iinfo(t).min, np.iinfo(t).max + 1, shape).astype(t)
-            for t, shape in zip(types, ((5, 7), (7, 4)), strict=True))
+    a, b = (
+        rng.integers(np.iinfo(t).min, np.iinfo(t).max + 1, shape).astype(t)
+        for t, shape in zip(types, ((5, 7), (7, 4)), strict=True)
+    )
     for zeros in ((0, 0), (3, 100), (127, 127)):
         za, zb = (t(z) for t, z in zip(types, zeros, strict=True))
         expected = (a.astype(int) - int(za)) @ (b.astype(int) - int(zb))

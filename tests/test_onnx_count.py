@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from deepr_hw.affine import Affine
-from deepr_hw.export import onnx_integer, onnx_qdq, qonnx_export
-from deepr_hw.export.onnx_count import count_connections
+from deepr_hw.export.onnx import integer as onnx_integer
+from deepr_hw.export.onnx import qdq as onnx_qdq
+from deepr_hw.export.onnx import qonnx_export
+from deepr_hw.export.onnx.count import count_connections
+from deepr_hw.ir.affine import Affine
 from tests.random_nets import random_net
 from tests.test_onnx_integer import initializer, mnist_shaped
 
@@ -19,7 +21,7 @@ def test_counts_connections_and_avoids_saturating_kernels(seed):
     net = random_net(seed)
     for matrix_positions in (0, onnx_integer.MATRIX_POSITIONS):
         model = onnx_integer.build(net, matrix_positions=matrix_positions)
-        assert count_connections(model) == [layer.n_connections for layer in net.layers]
+        assert count_connections(model) == [layer.matrix.n_connections for layer in net.layers]
         types = {info.name: info.type.tensor_type.elem_type for info in (*model.graph.value_info, *model.graph.input)}
         for node in model.graph.node:
             if node.op_type == "MatMulInteger":
@@ -30,12 +32,15 @@ def swap(model, name, values):
     initializer(model, name).CopyFrom(numpy_helper.from_array(values, name))
 
 
-@pytest.mark.parametrize(("matrix_positions", "name", "change", "message"), [
-    (1 << 22, "layer0/in_idx", lambda a: a[:-1], "differ in number"),
-    (1 << 22, "layer0/weight", lambda a: a[1:], "differ in number"),
-    (0, "layer0/weight", lambda a: a[1:], "differ in number"),
-    (0, "layer0/fan_in", lambda a: a + 1, "differ in number"),
-])
+@pytest.mark.parametrize(
+    ("matrix_positions", "name", "change", "message"),
+    [
+        (1 << 22, "layer0/in_idx", lambda a: a[:-1], "differ in number"),
+        (1 << 22, "layer0/weight", lambda a: a[1:], "differ in number"),
+        (0, "layer0/weight", lambda a: a[1:], "differ in number"),
+        (0, "layer0/fan_in", lambda a: a + 1, "differ in number"),
+    ],
+)
 def test_count_refuses_a_file_that_contradicts_itself(matrix_positions, name, change, message):
     model = onnx_integer.build(mnist_shaped(), matrix_positions=matrix_positions)
     swap(model, name, change(numpy_helper.to_array(initializer(model, name))))
@@ -53,10 +58,13 @@ def test_count_refuses_a_position_that_occurs_twice():
         count_connections(model)
 
 
-@pytest.mark.parametrize(("node", "message"), [
-    (("Gemm", ["layer1/codes", "w", "b"]), "operator Gemm is none of ours"),
-    (("Mul", ["layer1/acc", "w"]), "scales by more than one number"),
-])
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (("Gemm", ["layer1/codes", "w", "b"]), "operator Gemm is none of ours"),
+        (("Mul", ["layer1/acc", "w"]), "scales by more than one number"),
+    ],
+)
 def test_count_refuses_where_connections_may_hide(node, message):
     model = onnx_integer.build(mnist_shaped())
     model.graph.initializer.append(numpy_helper.from_array(np.ones((100, 100), np.float32), "w"))
@@ -72,7 +80,7 @@ def test_the_unit_of_the_input_hides_none(build, changes):
     offset = np.full(784, changes["offset"], np.float32)
     unit = Affine(offset, np.linspace(1, 2, 784, dtype=np.float32))
     model = build(replace(net, input_map=unit))
-    assert count_connections(model) == [layer.n_connections for layer in net.layers]
+    assert count_connections(model) == [layer.matrix.n_connections for layer in net.layers]
     node = next(n for n in model.graph.node if n.op_type == "Mul")
     model.graph.node.append(helper.make_node("MatMul", [node.output[0], "layer0/weight"], ["more"], name="more"))
     with pytest.raises(ValueError, match="node 'input/mul': scales by more than one number"):

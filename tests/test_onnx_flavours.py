@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.export import onnx_flavours
-from deepr_hw.export.onnx_count import count_connections
-from deepr_hw.export.onnx_session import run_model
+from deepr_hw.export.onnx import flavours as onnx_flavours
+from deepr_hw.export.onnx.count import count_connections
+from deepr_hw.export.onnx.session import run_model
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import mnist_shaped
 

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from deepr_hw.export.array_chain import read_arrays
-from deepr_hw.export.onnx_import import agreement, import_model, original_outputs
+from deepr_hw.export.imports.array_chain import read_arrays
+from deepr_hw.export.imports.onnx_import import agreement, import_model, original_outputs
 
 RNG = np.random.default_rng(0)
 SIZES = (64, 20, 20, 10)
-LAYERS = [(np.where(RNG.random(shape) < 0.3, RNG.normal(size=shape), 0), RNG.normal(size=shape[1]))
-          for shape in itertools.pairwise(SIZES)]
+LAYERS = [
+    (np.where(RNG.random(shape) < 0.3, RNG.normal(size=shape), 0), RNG.normal(size=shape[1]))
+    for shape in itertools.pairwise(SIZES)
+]
 X = RNG.random((50, 64))
 
 
@@ -45,8 +47,9 @@ def check(path, layout=None, want=None):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-@pytest.mark.parametrize("names", [("fc1", "fc2", "fc3"), ("0", "2", "10"), ("layers.0", "layers.1", "head"),
-                                   ("z", "y", "x")])
+@pytest.mark.parametrize(
+    "names", [("fc1", "fc2", "fc3"), ("0", "2", "10"), ("layers.0", "layers.1", "head"), ("z", "y", "x")]
+)
 def test_a_state_dict(names, suffix, tmp_path):
     """Its own order is lost in .safetensors: 10 is stored before 2, and head before layers."""
     path = saved(state_dict(names), tmp_path, suffix)
@@ -85,8 +88,11 @@ def test_kernels_are_in_out(tmp_path):
     for i, (weight, bias) in enumerate(LAYERS):
         arrays |= {f"dense_{i}/kernel:0": weight, f"dense_{i}/bias:0": bias}
     check(saved(arrays, tmp_path))
-    check(saved({name.replace("/", ".").replace(":0", ""): part for name, part in arrays.items()}, tmp_path,
-                ".safetensors"))
+    check(
+        saved(
+            {name.replace("/", ".").replace(":0", ""): part for name, part in arrays.items()}, tmp_path, ".safetensors"
+        )
+    )
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -127,8 +133,9 @@ def test_square_matrices_of_a_state_dict_are_out_in(tmp_path):
     layers = [(weight[:20, :20], bias[:20]) for weight, bias in LAYERS[:2]]
     path = saved(state_dict(("0", "2"), layers), tmp_path)
     np.testing.assert_allclose(original_outputs(path, X[:, :20]), expected(X[:, :20], layers))
-    np.testing.assert_allclose(original_outputs(path, X[:, :20], "in-out"),
-                               expected(X[:, :20], [(weight.T, bias) for weight, bias in layers]))
+    np.testing.assert_allclose(
+        original_outputs(path, X[:, :20], "in-out"), expected(X[:, :20], [(weight.T, bias) for weight, bias in layers])
+    )
 
 
 def test_a_single_matrix_needs_data_a_bias_a_name_or_the_option(tmp_path):
@@ -136,10 +143,10 @@ def test_a_single_matrix_needs_data_a_bias_a_name_or_the_option(tmp_path):
     path = saved({"arr_0": weight}, tmp_path)
     with pytest.raises(ValueError, match=r"arr_0: shape \(20, 10\) can be \(n_in, n_out\) and \(n_out, n_in\)"):
         read_arrays(path)
-    assert read_arrays(path, 10).layers[0].weight.shape == (10, 20)
-    assert read_arrays(path, layout="out-in").layers[0].weight.shape == (10, 20)
-    assert read_arrays(saved({"arr_0": weight, "arr_1": bias}, tmp_path)).layers[0].weight.shape == (20, 10)
-    assert read_arrays(saved({"weight": weight}, tmp_path)).layers[0].weight.shape == (10, 20)
+    assert read_arrays(path, 10).layers[0].matrix.code.shape == (10, 20)
+    assert read_arrays(path, layout="out-in").layers[0].matrix.code.shape == (10, 20)
+    assert read_arrays(saved({"arr_0": weight, "arr_1": bias}, tmp_path)).layers[0].matrix.code.shape == (20, 10)
+    assert read_arrays(saved({"weight": weight}, tmp_path)).layers[0].matrix.code.shape == (10, 20)
 
 
 def test_masks_of_pytorchs_pruning_are_the_connections(tmp_path):
@@ -150,42 +157,50 @@ def test_masks_of_pytorchs_pruning_are_the_connections(tmp_path):
     arrays |= {"fc1.weight_orig": dense, "fc1.weight_mask": keep.astype(np.float32)}
     path = saved(arrays, tmp_path, ".safetensors")
     check(path, want=expected(layers=[((dense * keep).T, LAYERS[0][1]), *LAYERS[1:]]))
-    assert import_model(path, X).net.layers[0].n_connections == keep.sum()
+    assert import_model(path, X).net.layers[0].matrix.n_connections == keep.sum()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_every_type_of_real_numbers(dtype, suffix, tmp_path):
     layers = [((4 * weight).astype(dtype), (4 * bias).astype(dtype)) for weight, bias in LAYERS]
-    check(saved(state_dict(layers=layers), tmp_path, suffix),
-          want=expected(layers=[(weight.astype(float), bias.astype(float)) for weight, bias in layers]))
+    check(
+        saved(state_dict(layers=layers), tmp_path, suffix),
+        want=expected(layers=[(weight.astype(float), bias.astype(float)) for weight, bias in layers]),
+    )
 
 
 ARRAYS = state_dict()
 
 
-@pytest.mark.parametrize(("arrays", "message"), [
-    ({"w": np.full((2, 2), np.nan)}, "w: contains NaN"),
-    ({"w": np.full((2, 3), np.inf)}, "w: contains NaN"),
-    ({"w": np.ones((2, 3)) * 1j}, "w: holds complex128; only real numbers"),
-    ({"w": np.array([["a", "b"]])}, "w: holds <U1; only real numbers"),
-    ({"w": np.array([["2026-01-01"]], "M8[D]")}, "w: holds datetime64"),
-    ({"w": np.array([[object()]], object)}, "allow_pickle"),
-    ({"w": np.zeros((2, 2), [("a", "f4")])}, "w: holds"),
-    ({"w": np.ones((0, 3))}, "w: shape .* is empty"),
-    ({"w": np.ones(3)}, r"w: shape \(3,\) is neither a matrix nor"),
-    ({}, "no matrix in it"),
-    ({"a": np.ones((2, 3)), "b": np.ones(4)}, r"b: shape \(4,\) is neither a matrix nor the bias of one that fits"),
-    ({"a": np.ones((2, 3)), "b": np.ones(3), "c": np.ones(3)}, r"c: shape \(3,\) is neither"),
-    ({"a": np.ones((2, 3)), "b": np.float64(1)}, r"b: shape \(\) is neither"),
-    ({"a": np.ones((2, 3)), "b": np.ones((4, 5))}, "b: takes 4 features, the layer before gives 3"),
-    ({"a": np.ones((2, 3)), "b": np.ones((3, 4)), "c": np.ones(3)}, "b: gives 4 features, its bias has 3"),
-    ({**ARRAYS, "bn.running_mean": np.ones(20)}, r"bn\.running_mean: a normalization"),
-    ({**ARRAYS, "norm.weight": np.ones(20)}, r"norm\.weight: shape \(20,\) is neither"),
-    ({**ARRAYS, "norm.bias": np.ones(20)}, r"norm\.bias: shape \(20,\) is neither"),
-    ({"conv.weight": np.ones((4, 1, 3, 3)), **ARRAYS}, r"conv\.weight: shape .* convolution .* only dense layers"),
-    ({"0.weight_orig": np.ones((3, 2)), "0.weight_mask": np.ones((2, 3))}, r"0\.weight_orig: shape .* its mask has"),
-])
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"w": np.full((2, 2), np.nan)}, "w: contains NaN"),
+        ({"w": np.full((2, 3), np.inf)}, "w: contains NaN"),
+        ({"w": np.ones((2, 3)) * 1j}, "w: holds complex128; only real numbers"),
+        ({"w": np.array([["a", "b"]])}, "w: holds <U1; only real numbers"),
+        ({"w": np.array([["2026-01-01"]], "M8[D]")}, "w: holds datetime64"),
+        ({"w": np.array([[object()]], object)}, "allow_pickle"),
+        ({"w": np.zeros((2, 2), [("a", "f4")])}, "w: holds"),
+        ({"w": np.ones((0, 3))}, "w: shape .* is empty"),
+        ({"w": np.ones(3)}, r"w: shape \(3,\) is neither a matrix nor"),
+        ({}, "no matrix in it"),
+        ({"a": np.ones((2, 3)), "b": np.ones(4)}, r"b: shape \(4,\) is neither a matrix nor the bias of one that fits"),
+        ({"a": np.ones((2, 3)), "b": np.ones(3), "c": np.ones(3)}, r"c: shape \(3,\) is neither"),
+        ({"a": np.ones((2, 3)), "b": np.float64(1)}, r"b: shape \(\) is neither"),
+        ({"a": np.ones((2, 3)), "b": np.ones((4, 5))}, "b: takes 4 features, the layer before gives 3"),
+        ({"a": np.ones((2, 3)), "b": np.ones((3, 4)), "c": np.ones(3)}, "b: gives 4 features, its bias has 3"),
+        ({**ARRAYS, "bn.running_mean": np.ones(20)}, r"bn\.running_mean: a normalization"),
+        ({**ARRAYS, "norm.weight": np.ones(20)}, r"norm\.weight: shape \(20,\) is neither"),
+        ({**ARRAYS, "norm.bias": np.ones(20)}, r"norm\.bias: shape \(20,\) is neither"),
+        ({"conv.weight": np.ones((4, 1, 3, 3)), **ARRAYS}, r"conv\.weight: shape .* convolution .* only dense layers"),
+        (
+            {"0.weight_orig": np.ones((3, 2)), "0.weight_mask": np.ones((2, 3))},
+            r"0\.weight_orig: shape .* its mask has",
+        ),
+    ],
+)
 def test_refuses_arrays_by_name(arrays, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         import_model(saved(arrays, tmp_path))

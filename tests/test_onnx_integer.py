@@ -8,11 +8,11 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from deepr_hw import fixed, reference
-from deepr_hw.export import onnx_integer
-from deepr_hw.export.onnx_session import LEVELS, open_session, run_model
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw import reference
+from deepr_hw.export.onnx import integer as onnx_integer
+from deepr_hw.export.onnx.session import LEVELS, open_session, run_model
+from deepr_hw.ir import Budget, IntNet, SparseLinear, SparseMatrix, fixed, sparse_linear
+from deepr_hw.ir.fixed import Format
 from tests.random_nets import CORNERS, random_codes, random_layer, random_net
 
 
@@ -21,8 +21,8 @@ def codes_as_logits(layer: SparseLinear) -> IntNet:
     n = layer.n_out
     assert layer.y_format is not None
     diagonal, one = np.arange(n), Format(8, True, 0)
-    last = SparseLinear(n, n, diagonal, diagonal, np.ones(n, int), None, layer.y_format, one, None)
-    return IntNet((layer, last), Budget("global", (layer.n_connections + n,)))
+    last = sparse_linear(n, n, diagonal, diagonal, np.ones(n, int), None, layer.y_format, one, None)
+    return IntNet((layer, last), Budget("global", (layer.matrix.n_connections + n,)))
 
 
 def mnist_shaped(seed: int = 0) -> IntNet:
@@ -31,8 +31,19 @@ def mnist_shaped(seed: int = 0) -> IntNet:
     for n_in, n_out, n in ((784, 300, 3552), (300, 100, 3552), (100, 10, 800)):
         position = np.sort(rng.choice(n_in * n_out, n, replace=False))
         y_format = Format(8, False, x_format.frac + 7 - 9) if n_out > 10 else None
-        layers.append(SparseLinear(n_in, n_out, position % n_in, position // n_in, rng.integers(-128, 128, n),
-                                   rng.integers(-3000, 3000, n_out), x_format, Format(8, True, 7), y_format))
+        layers.append(
+            sparse_linear(
+                n_in,
+                n_out,
+                position % n_in,
+                position // n_in,
+                rng.integers(-128, 128, n),
+                rng.integers(-3000, 3000, n_out),
+                x_format,
+                Format(8, True, 7),
+                y_format,
+            )
+        )
         x_format = y_format or x_format
     return IntNet(tuple(layers), Budget("per_layer", (3552, 3552, 800)), tuple("0123456789"), {"licence": "CC0-1.0"})
 
@@ -74,19 +85,38 @@ def test_mnist_shape_ten_thousand_samples(tmp_path):
 def test_layer_of_ten_billion_positions_stays_a_list_of_connections(tmp_path):
     rng, n = np.random.default_rng(0), 100_000
     position = np.unique(rng.integers(0, n * n, 1_001_000))[:1_000_000]
-    wide = SparseLinear(n, n, position % n, position // n, rng.integers(-128, 128, position.size),
-                        rng.integers(-3000, 3000, n), fixed.PIXEL, Format(8, True, 6), Format(8, False, 6))
+    wide = sparse_linear(
+        n,
+        n,
+        position % n,
+        position // n,
+        rng.integers(-128, 128, position.size),
+        rng.integers(-3000, 3000, n),
+        fixed.PIXEL,
+        Format(8, True, 6),
+        Format(8, False, 6),
+    )
     position = np.sort(rng.choice(n * 10, 5000, replace=False))
-    last = SparseLinear(n, 10, position % n, position // n, rng.integers(-128, 128, 5000), None, Format(8, False, 6),
-                        Format(8, True, 6), None)
+    last = sparse_linear(
+        n,
+        10,
+        position % n,
+        position // n,
+        rng.integers(-128, 128, 5000),
+        None,
+        Format(8, False, 6),
+        Format(8, True, 6),
+        None,
+    )
     net = IntNet((wide, last), Budget("global", (1_005_000,)))
     x = rng.integers(0, 256, (6, n)).astype(np.uint8)
     written = onnx_integer.export(net, tmp_path)
     assert written["n_connections"] == 1_005_000
     assert written["bytes"] < 6 * 1_005_000
     for optimize in (True, False):
-        np.testing.assert_array_equal(onnx_integer.run(net, x, tmp_path, optimize=optimize).logits,
-                                      reference.logits(net, x))
+        np.testing.assert_array_equal(
+            onnx_integer.run(net, x, tmp_path, optimize=optimize).logits, reference.logits(net, x)
+        )
 
 
 def wide_accumulators(shift: int, signed: bool) -> tuple[IntNet, np.ndarray]:
@@ -97,9 +127,17 @@ def wide_accumulators(shift: int, signed: bool) -> tuple[IntNet, np.ndarray]:
     top = min(250 * step, (1 << 31) - 70_000)
     bias = rng.integers(-top if signed else -step, top, n_out) // max(1, step // 2) * max(1, step // 2)
     bias[:2] = (1 << 31) - 70_000, -(1 << 31) + 70_000
-    layer = SparseLinear(3, n_out, np.tile([0, 1, 2], n_out), np.repeat(np.arange(n_out), 3),
-                         np.tile([1, -1, 127], n_out), bias, fixed.PIXEL, Format(8, True, 7),
-                         Format(8, signed, 15 - shift))
+    layer = sparse_linear(
+        3,
+        n_out,
+        np.tile([0, 1, 2], n_out),
+        np.repeat(np.arange(n_out), 3),
+        np.tile([1, -1, 127], n_out),
+        bias,
+        fixed.PIXEL,
+        Format(8, True, 7),
+        Format(8, signed, 15 - shift),
+    )
     x = rng.integers(0, 256, (64, 3)).astype(np.uint8)
     x[:, 2] = 0
     return codes_as_logits(layer), x
@@ -111,8 +149,9 @@ def test_accumulators_of_32_bits(shift, signed, tmp_path):
     net, x = wide_accumulators(shift, signed)
     assert net.acc_bits == 32
     for optimize in (True, False):
-        np.testing.assert_array_equal(onnx_integer.run(net, x, tmp_path, optimize=optimize).logits,
-                                      reference.logits(net, x))
+        np.testing.assert_array_equal(
+            onnx_integer.run(net, x, tmp_path, optimize=optimize).logits, reference.logits(net, x)
+        )
     model = onnx_integer.build(net)
     np.testing.assert_array_equal(ReferenceEvaluator(model).run(["logits"], {"codes": x})[0], reference.logits(net, x))
 
@@ -159,10 +198,12 @@ def other_rounding(model: onnx.ModelProto, nodes_for) -> None:
         limits = np.iinfo(zero.dtype)
         for key, bound in (("lo", limits.min), ("hi", limits.max)):
             model.graph.initializer.append(numpy_helper.from_array(np.float32(bound), f"{y}_{key}"))
-        nodes += [helper.make_node("Div", list(node.input[:2]), [f"{y}_scaled"]),
-                  *nodes_for(f"{y}_scaled", f"{y}_rounded"),
-                  helper.make_node("Clip", [f"{y}_rounded", f"{y}_lo", f"{y}_hi"], [f"{y}_clipped"]),
-                  helper.make_node("Cast", [f"{y}_clipped"], [y], to=helper.np_dtype_to_tensor_dtype(zero.dtype))]
+        nodes += [
+            helper.make_node("Div", list(node.input[:2]), [f"{y}_scaled"]),
+            *nodes_for(f"{y}_scaled", f"{y}_rounded"),
+            helper.make_node("Clip", [f"{y}_rounded", f"{y}_lo", f"{y}_hi"], [f"{y}_clipped"]),
+            helper.make_node("Cast", [f"{y}_clipped"], [y], to=helper.np_dtype_to_tensor_dtype(zero.dtype)),
+        ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
@@ -177,24 +218,32 @@ def half_up_nodes(x, y):
 
 
 def half_away_nodes(x, y):
-    return [helper.make_node("Abs", [x], [f"{y}_abs"]), helper.make_node("Sign", [x], [f"{y}_sign"]),
-            *half_up_nodes(f"{y}_abs", f"{y}_away"), helper.make_node("Mul", [f"{y}_away", f"{y}_sign"], [y])]
+    return [
+        helper.make_node("Abs", [x], [f"{y}_abs"]),
+        helper.make_node("Sign", [x], [f"{y}_sign"]),
+        *half_up_nodes(f"{y}_abs", f"{y}_away"),
+        helper.make_node("Mul", [f"{y}_away", f"{y}_sign"], [y]),
+    ]
 
 
 def half_even_nodes(x, y):
     return [helper.make_node("Round", [x], [y])]
 
 
-@pytest.mark.parametrize(("spoil", "detected"), [
-    (lambda model: flip_bit(model, "layer0/weight"), True),
-    (lambda model: flip_bit(model, "layer0/in_idx"), True),
-    (lambda model: flip_bit(model, "layer0/out_idx"), True),
-    (lambda model: flip_bit(model, "layer0/bias"), True),
-    (lambda model: other_rounding(model, floor_nodes), True),
-    (lambda model: other_rounding(model, half_up_nodes), True),
-    (lambda model: other_rounding(model, half_away_nodes), True),
-    (lambda model: other_rounding(model, half_even_nodes), False),
-], ids=["weight", "in_idx", "out_idx", "bias", "floor", "half_up", "half_away", "untouched"])
+@pytest.mark.parametrize(
+    ("spoil", "detected"),
+    [
+        (lambda model: flip_bit(model, "layer0/weight"), True),
+        (lambda model: flip_bit(model, "layer0/in_idx"), True),
+        (lambda model: flip_bit(model, "layer0/out_idx"), True),
+        (lambda model: flip_bit(model, "layer0/bias"), True),
+        (lambda model: other_rounding(model, floor_nodes), True),
+        (lambda model: other_rounding(model, half_up_nodes), True),
+        (lambda model: other_rounding(model, half_away_nodes), True),
+        (lambda model: other_rounding(model, half_even_nodes), False),
+    ],
+    ids=["weight", "in_idx", "out_idx", "bias", "floor", "half_up", "half_away", "untouched"],
+)
 def test_comparison_sees_a_broken_design(spoil, detected):
     rng = np.random.default_rng(3)
     net = codes_as_logits(random_layer(rng, 30, 20, fixed.PIXEL, last=False, corner="ties"))
@@ -248,7 +297,7 @@ def test_empty_batch():
 def test_one_layer_of_every_corner(corner, tmp_path):
     rng = np.random.default_rng(1)
     layer = random_layer(rng, 17, 9, Format(8, corner == "signed_input", 3), last=True, corner=corner)
-    net = IntNet((layer,), Budget("global", (layer.n_connections,)))
+    net = IntNet((layer,), Budget("global", (layer.matrix.n_connections,)))
     x = random_codes(net, 40)
     np.testing.assert_array_equal(onnx_integer.run(net, x, tmp_path).logits, reference.logits(net, x))
 
@@ -262,7 +311,7 @@ def test_refuses_a_layer_it_does_not_know():
 
 
 def replace_kind(cls):
-    return cls(1, 1, [0], [0], [1], None, fixed.PIXEL, Format(8, True, 0), None)
+    return cls(SparseMatrix(1, 1, [0], [0], [1], Format(8, True, 0)), None, fixed.PIXEL, None)
 
 
 def test_refuses_a_file_that_is_no_model(tmp_path):

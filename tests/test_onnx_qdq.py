@@ -7,13 +7,15 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from deepr_hw import fixed, reference
+from deepr_hw import reference
 from deepr_hw.engines import ENGINES, get_engine
-from deepr_hw.export import onnx_integer, onnx_qdq, qonnx_export
-from deepr_hw.export.onnx_count import count_connections
-from deepr_hw.export.onnx_session import LEVELS, run_model
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.export.onnx import integer as onnx_integer
+from deepr_hw.export.onnx import qdq as onnx_qdq
+from deepr_hw.export.onnx import qonnx_export
+from deepr_hw.export.onnx.count import count_connections
+from deepr_hw.export.onnx.session import LEVELS, run_model
+from deepr_hw.ir import Budget, IntNet, fixed, sparse_linear
+from deepr_hw.ir.fixed import Format
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import (
     codes_as_logits,
@@ -69,8 +71,14 @@ def test_qonnx_executor_agrees(seed, tmp_path):
     np.testing.assert_array_equal(qonnx_export.run(net, x, tmp_path).logits, reference.logits(net, x))
 
 
-@pytest.mark.parametrize("engine", [name for name, (target, _) in ENGINES.items() if "onnx_" in target and
-                                    "emulated" not in target and "wrong" not in name])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        name
+        for name, (target, _) in ENGINES.items()
+        if "onnx_" in target and "emulated" not in target and "wrong" not in name
+    ],
+)
 def test_engines_agree_on_the_mnist_shape(engine, tmp_path):
     net = mnist_shaped()
     x = random_codes(net, 500)
@@ -88,7 +96,7 @@ def test_files_are_sound_and_hold_the_connections(flavour, dense):
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     known = {info.name for info in (*inferred.graph.value_info, *inferred.graph.output)}
     assert known >= {output for node in inferred.graph.node for output in node.output}
-    counted = [layer.n_nonzero if dense else layer.n_connections for layer in net.layers]
+    counted = [layer.matrix.n_nonzero if dense else layer.matrix.n_connections for layer in net.layers]
     assert count_connections(model) == counted
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert about["n_connections"] == "7904"
@@ -107,15 +115,16 @@ def test_size_follows_the_connections(flavour):
 @pytest.mark.parametrize("build", [onnx_qdq.build, qonnx_export.build])
 def test_refuses_what_float32_cannot_hold(build):
     n = 300
-    layer = SparseLinear(n, 1, np.arange(n), np.zeros(n, int), np.full(n, 127), [1 << 24], fixed.PIXEL,
-                         Format(8, True, 0), None)
+    layer = sparse_linear(
+        n, 1, np.arange(n), np.zeros(n, int), np.full(n, 127), [1 << 24], fixed.PIXEL, Format(8, True, 0), None
+    )
     with pytest.raises(ValueError, match=r"layer0: acc_bits = 26.*exceed the integers of float32.*integer flavour"):
         build(IntNet((layer,), Budget("global", (n,))))
 
 
 @pytest.mark.parametrize("build", [onnx_qdq.build, qonnx_export.build])
 def test_refuses_a_layer_too_large_for_a_matrix(build):
-    layer = SparseLinear(100_000, 100_000, [5], [7], [1], None, fixed.PIXEL, Format(8, True, 0), None)
+    layer = sparse_linear(100_000, 100_000, [5], [7], [1], None, fixed.PIXEL, Format(8, True, 0), None)
     with pytest.raises(ValueError, match=r"layer0: 10000000000 positions are too many"):
         build(IntNet((layer,), Budget("global", (1,))))
 
@@ -129,16 +138,20 @@ def test_refuses_a_layer_it_does_not_know(room):
         room.add_layer(Recurrent(), None, "layer2", "x", "y", False)
 
 
-@pytest.mark.parametrize(("spoil", "detected"), [
-    (lambda model: flip_bit(model, "layer0/weight"), True),
-    (lambda model: flip_bit(model, "layer0/in_idx"), True),
-    (lambda model: flip_bit(model, "layer0/out_idx"), True),
-    (lambda model: flip_bit(model, "layer0/bias"), True),
-    (lambda model: other_rounding(model, floor_nodes), True),
-    (lambda model: other_rounding(model, half_up_nodes), True),
-    (lambda model: other_rounding(model, half_away_nodes), True),
-    (lambda model: other_rounding(model, half_even_nodes), False),
-], ids=["weight", "in_idx", "out_idx", "bias", "floor", "half_up", "half_away", "untouched"])
+@pytest.mark.parametrize(
+    ("spoil", "detected"),
+    [
+        (lambda model: flip_bit(model, "layer0/weight"), True),
+        (lambda model: flip_bit(model, "layer0/in_idx"), True),
+        (lambda model: flip_bit(model, "layer0/out_idx"), True),
+        (lambda model: flip_bit(model, "layer0/bias"), True),
+        (lambda model: other_rounding(model, floor_nodes), True),
+        (lambda model: other_rounding(model, half_up_nodes), True),
+        (lambda model: other_rounding(model, half_away_nodes), True),
+        (lambda model: other_rounding(model, half_even_nodes), False),
+    ],
+    ids=["weight", "in_idx", "out_idx", "bias", "floor", "half_up", "half_away", "untouched"],
+)
 def test_comparison_sees_a_broken_qdq(spoil, detected):
     net = codes_as_logits(random_layer(np.random.default_rng(3), 30, 20, fixed.PIXEL, last=False, corner="ties"))
     x = random_codes(net, 200)

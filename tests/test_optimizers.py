@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from deepr_hw import data
-from deepr_hw.augment import augment
-from deepr_hw.config import DENSE_METHODS, BudgetConfig, Config, TrainingConfig, load_config
-from deepr_hw.deepr import ADAM, MOMENTUM, SGD, decay_idle, precondition
-from deepr_hw.noise import seed_state
-from deepr_hw.runlog import EpochMetrics
-from deepr_hw.steps import Course, deformed, learning_rates, make_course, make_prior, settled
-from deepr_hw.train import exhausted, train
+from deepr_hw.data.augment import augment
+from deepr_hw.kernel.noise import seed_state
+from deepr_hw.sparse_set.step import ADAM, MOMENTUM, SGD, decay_idle, precondition
+from deepr_hw.train.config import DENSE_METHODS, BudgetConfig, Config, TrainingConfig, load_config
+from deepr_hw.train.epoch import Course, deformed, learning_rates, make_course, make_prior, settled
+from deepr_hw.train.loop import exhausted, train
+from deepr_hw.train.runlog import EpochMetrics
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
 
@@ -39,9 +39,17 @@ def test_momentum_and_adam_are_the_textbook_ones():
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_digits_are_learnt_with(optimizer, tmp_path):
     rate = {"momentum": 0.03, "adam": 0.005}[optimizer]
-    config = load_config("digits", [f"training.optimizer={optimizer}", f"training.learning_rate={rate}",
-                                    "training.epochs=30", "training.schedule=cosine", "network.bias=true",
-                                    "training.label_smoothing=0.05"])
+    config = load_config(
+        "digits",
+        [
+            f"training.optimizer={optimizer}",
+            f"training.learning_rate={rate}",
+            "training.epochs=30",
+            "training.schedule=cosine",
+            "network.bias=true",
+            "training.label_smoothing=0.05",
+        ],
+    )
     result = train(config, data.load("digits"), tmp_path, progress=lambda *_: None)
     assert result.test["accuracy"] > 0.95
     assert {m.active_min for m in result.history} == {m.active_max for m in result.history} == {1000}
@@ -81,8 +89,9 @@ def test_the_course_is_the_sum_of_the_rates():
     assert whole.total_eta == pytest.approx(8 * 100 * 0.01 / 2, rel=0.01), "half a cosine"
 
 
-@pytest.mark.parametrize(("n_samples", "epochs", "batch"), [(133, 30, 8), (14_000, 20, 17), (60_000, 10, 32),
-                                                            (1, 1, 8)])
+@pytest.mark.parametrize(
+    ("n_samples", "epochs", "batch"), [(133, 30, 8), (14_000, 20, 17), (60_000, 10, 32), (1, 1, 8)]
+)
 def test_a_run_on_few_samples_takes_smaller_batches(n_samples, epochs, batch):
     course = make_course(TrainingConfig(epochs=epochs), np.ones(2, np.float32), n_samples)
     assert course.batch_size == batch
@@ -114,8 +123,9 @@ def test_a_weaker_prior_at_the_end_leaves_fewer_codes_at_0(tmp_path):
     nonzero = []
     for end in (0.002, 0.0):
         config = load_config("digits", ["training.l1=0.002", f"training.l1_end={end}", "training.epochs=20"])
-        nonzero.append(train(config, data.load("digits"), tmp_path / str(end), progress=lambda *_: None)
-                       .history[-1].n_nonzero)
+        nonzero.append(
+            train(config, data.load("digits"), tmp_path / str(end), progress=lambda *_: None).history[-1].n_nonzero
+        )
     assert nonzero[0] < nonzero[1] <= 1000
 
 
@@ -156,8 +166,17 @@ def test_augmentation_refuses_what_is_no_image():
 
 @pytest.mark.parametrize(("every", "sets"), [(1, 5), (2, 3), (7, 1)])
 def test_epochs_share_deformed_images(every, sets, tmp_path, monkeypatch):
-    config = load_config("mnist_paper", ["data.name=digits", "data.validation=100", "training.epochs=5",
-                                         "budget.density=0.1", "augmentation.shift=1", f"augmentation.every={every}"])
+    config = load_config(
+        "mnist_paper",
+        [
+            "data.name=digits",
+            "data.validation=100",
+            "training.epochs=5",
+            "budget.density=0.1",
+            "augmentation.shift=1",
+            f"augmentation.every={every}",
+        ],
+    )
     digits = data.load("digits")
     seen = []
 
@@ -165,7 +184,7 @@ def test_epochs_share_deformed_images(every, sets, tmp_path, monkeypatch):
         seen.append(deformed(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("deepr_hw.train.deformed", remember)
+    monkeypatch.setattr("deepr_hw.train.loop.deformed", remember)
     whole = train(config, digits, tmp_path / "whole", progress=lambda *_: None)
     assert len(seen) == sets
     assert all((a != b).any() for a, b in pairwise(seen))
@@ -185,8 +204,10 @@ def _stop_after(epochs, config, dataset, folder):
 
 
 def test_patience():
-    history = [EpochMetrics(i, 0, {"accuracy": 0}, {"accuracy": score}, {"accuracy": 0.5}, 1, 1, 0, 1, 0)
-               for i, score in enumerate((0.5, 0.9, 0.8, 0.9))]
+    history = [
+        EpochMetrics(i, 0, {"accuracy": 0}, {"accuracy": score}, {"accuracy": 0.5}, 1, 1, 0, 1, 0)
+        for i, score in enumerate((0.5, 0.9, 0.8, 0.9))
+    ]
     assert exhausted(history, 2)
     assert not exhausted(history, 3)
     assert not exhausted(history, 0)

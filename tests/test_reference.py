@@ -7,6 +7,7 @@ import pytest
 
 from deepr_hw import reference
 from deepr_hw.ir import IntNet
+from deepr_hw.reference import sparse_linear
 from tests.random_nets import random_codes, random_net
 
 
@@ -15,7 +16,7 @@ def dense_logits(net: IntNet, x: np.ndarray) -> np.ndarray:
     codes = x.astype(object)
     for layer in net.layers:
         weight = np.zeros((layer.n_in, layer.n_out), object)
-        weight[layer.in_idx, layer.out_idx] = layer.weight.astype(object)
+        weight[layer.matrix.in_idx, layer.matrix.out_idx] = layer.matrix.code.astype(object)
         codes = codes @ weight + (0 if layer.bias is None else layer.bias.astype(object))
         fmt = layer.y_format
         if fmt is not None:
@@ -37,7 +38,7 @@ def test_accumulator_bound_is_the_largest_sum(seed):
     layer = net.layers[0]
     low, high = layer.acc_range
     weight = np.zeros((layer.n_in, layer.n_out), int)
-    weight[layer.in_idx, layer.out_idx] = layer.weight
+    weight[layer.matrix.in_idx, layer.matrix.out_idx] = layer.matrix.code
     bias = 0 if layer.bias is None else layer.bias
     corners = [np.where(weight[:, o] > 0, net.x_format.hi, net.x_format.lo) for o in range(layer.n_out)]
     highest = (np.array(corners) @ weight).diagonal()
@@ -50,15 +51,18 @@ def test_batches_larger_than_a_block_agree(monkeypatch):
     net = random_net(3)
     x = random_codes(net, 50)
     whole = reference.logits(net, x)
-    monkeypatch.setattr(reference, "_BLOCK", 1)
+    monkeypatch.setattr(sparse_linear, "_BLOCK", 1)
     np.testing.assert_array_equal(reference.logits(net, x), whole)
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda x: x[:, :-1], "input has shape"),
-    (lambda x: x.astype(float), "float64"),
-    (lambda x: x.astype(int) + 300, "holds"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x[:, :-1], "input has shape"),
+        (lambda x: x.astype(float), "float64"),
+        (lambda x: x.astype(int) + 300, "holds"),
+    ],
+)
 def test_refuses_what_is_no_code(spoil, message):
     net = random_net(1)
     with pytest.raises(ValueError, match=message):

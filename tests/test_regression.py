@@ -9,11 +9,12 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from deepr_hw import cli, data, netfile, reference
-from deepr_hw.config import METHODS, config_from, load_config
-from deepr_hw.scaling import fit_output
-from deepr_hw.tasks import measure
-from deepr_hw.train import train
+from deepr_hw import cli, data, reference
+from deepr_hw.data.scaling import fit_output
+from deepr_hw.ir import netfile
+from deepr_hw.ir.tasks import measure
+from deepr_hw.train.config import METHODS, config_from, load_config
+from deepr_hw.train.loop import train
 
 
 def quietly(metrics, n_epochs):
@@ -82,8 +83,14 @@ def test_several_outputs_of_any_unit(tmp_path):
     arrays = linear()
     np.savez(tmp_path / "d.npz", **arrays, class_labels=np.array(["a", "b", "c"]))
     loaded = data.load(str(tmp_path / "d.npz"), "regression")
-    config = config_from({"data": {"task": "regression"}, "network": {"hidden": [64]}, "budget": {"global": 300},
-                          "training": {"epochs": 60}})
+    config = config_from(
+        {
+            "data": {"task": "regression"},
+            "network": {"hidden": [64]},
+            "budget": {"global": 300},
+            "training": {"epochs": 60},
+        }
+    )
     result = train(config, loaded, tmp_path / "run", progress=quietly)
     net = result.net
     answers = net.decode(reference.logits(net, net.encode(loaded.x_test)))
@@ -106,8 +113,14 @@ def test_the_unit_of_outputs():
 def test_constant_targets_are_answered(tmp_path, value):
     x = np.random.default_rng(0).normal(0, 1, (40, 4))
     samples = data.make_dataset("constant", x, np.full(40, value), x, np.full(40, value), None, "regression")
-    config = config_from({"data": {"task": "regression"}, "network": {"hidden": [8]}, "budget": {"global": 20},
-                          "training": {"epochs": 20}})
+    config = config_from(
+        {
+            "data": {"task": "regression"},
+            "network": {"hidden": [8]},
+            "budget": {"global": 20},
+            "training": {"epochs": 20},
+        }
+    )
     result = train(config, samples, tmp_path, progress=quietly)
     assert result.test["rmse"] <= 1e-29 + 1e-6 * abs(value)
 
@@ -142,11 +155,14 @@ def test_training_and_stopping_look_at_held_out_samples(diabetes, tmp_path):
     assert set(result.history[-1].val) == {"r2", "rmse"}
 
 
-@pytest.mark.parametrize(("overrides", "message"), [
-    (["data.task=classification"], "data.task = 'classification': diabetes is a regression; set data.task to that"),
-    (["data.task=regresion"], "data.task = 'regresion': expected one of classification, regression"),
-    (["data.name=digits"], "data.task = 'regression': digits is a classification"),
-])
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.task=classification"], "data.task = 'classification': diabetes is a regression; set data.task to that"),
+        (["data.task=regresion"], "data.task = 'regresion': expected one of classification, regression"),
+        (["data.name=digits"], "data.task = 'regression': digits is a classification"),
+    ],
+)
 def test_a_task_that_does_not_fit_is_one_line(tmp_path, capsys, overrides, message):
     options = [word for override in overrides for word in ("--set", override)]
     assert cli.main(["train", "diabetes", "--out", str(tmp_path / "run"), *options]) == 2
@@ -160,14 +176,17 @@ def test_what_is_for_classes_is_refused(tmp_path, capsys, key):
     assert "is for a classification; data.task is a regression" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"y_train": np.full((200, 2), np.nan)}, "y_train[0, 0] = nan: targets lie in"),
-    ({"y_train": np.full(200, 1e40)}, "y_train[0] = 1e+40: targets lie in"),
-    ({"y_train": np.zeros((200, 2))}, "y_train has 2 targets per sample, y_test 3"),
-    ({"y_train": np.zeros((200, 2, 2))}, "y_train: has shape (200, 2, 2)"),
-    ({"y_train": np.array(["a"] * 200)}, "y_train: has shape (200,) of <U1"),
-    ({"class_labels": np.array(["a"])}, "class_labels: has shape (1,), expected a name for each of 3 targets"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y_train": np.full((200, 2), np.nan)}, "y_train[0, 0] = nan: targets lie in"),
+        ({"y_train": np.full(200, 1e40)}, "y_train[0] = 1e+40: targets lie in"),
+        ({"y_train": np.zeros((200, 2))}, "y_train has 2 targets per sample, y_test 3"),
+        ({"y_train": np.zeros((200, 2, 2))}, "y_train: has shape (200, 2, 2)"),
+        ({"y_train": np.array(["a"] * 200)}, "y_train: has shape (200,) of <U1"),
+        ({"class_labels": np.array(["a"])}, "class_labels: has shape (1,), expected a name for each of 3 targets"),
+    ],
+)
 def test_unsound_targets_are_refused(tmp_path, change, message):
     np.savez(tmp_path / "d.npz", **(linear() | change))
     with pytest.raises(ValueError, match="npz") as caught:

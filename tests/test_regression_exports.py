@@ -8,18 +8,34 @@ import numpy as np
 import onnx
 import pytest
 
-from deepr_hw import cli, netfile, reference
-from deepr_hw.affine import Affine
+from deepr_hw import cli, reference
 from deepr_hw.engines import get_engine
-from deepr_hw.export import c_decoder, hls4ml_input, hls4ml_project, onnx_integer, onnx_qdq, qonnx_export, rtl_image
-from deepr_hw.export.hls4ml_compile import LIBRARY_FLAGS, compile_cpp
-from deepr_hw.export.onnx_session import run_model
-from deepr_hw.info import describe
-from deepr_hw.verify import random_samples
+from deepr_hw.evidence.info import describe
+from deepr_hw.evidence.verify import random_samples
+from deepr_hw.export.hls4ml import input as hls4ml_input
+from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml.compile import LIBRARY_FLAGS, compile_cpp
+from deepr_hw.export.onnx import integer as onnx_integer
+from deepr_hw.export.onnx import qdq as onnx_qdq
+from deepr_hw.export.onnx import qonnx_export
+from deepr_hw.export.onnx.session import run_model
+from deepr_hw.export.rtl import c_decoder
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.ir import netfile
+from deepr_hw.ir.affine import Affine
 from tests.random_nets import random_codes, random_net
 
-ENGINES = ("onnx", "onnx-unoptimized", "onnx-reference", "qdq", "qonnx", "qonnx-functions", "hls4ml", "verilator",
-           "icarus")
+ENGINES = (
+    "onnx",
+    "onnx-unoptimized",
+    "onnx-reference",
+    "qdq",
+    "qonnx",
+    "qonnx-functions",
+    "hls4ml",
+    "verilator",
+    "icarus",
+)
 SAMPLES = {"hls4ml": 50, "verilator": 20, "icarus": 4}
 
 
@@ -131,8 +147,10 @@ def test_info_shows_the_unit(tmp_path, capsys):
 
 def test_the_whole_path(tmp_path, capsys):
     out = tmp_path / "run"
-    assert cli.main(["run", "diabetes", "--out", str(out), "--set", "training.epochs=20", "--engines",
-                     "onnx,qdq,c-codes"]) == 0
+    assert (
+        cli.main(["run", "diabetes", "--out", str(out), "--set", "training.epochs=20", "--engines", "onnx,qdq,c-codes"])
+        == 0
+    )
     text = capsys.readouterr().out
     assert "integer test R2 0." in text
     assert "certified: one K everywhere" in text

@@ -7,12 +7,13 @@ import pytest
 from sklearn.datasets import load_diabetes, load_wine
 
 from deepr_hw import cli, data, reference
-from deepr_hw.config import config_from
-from deepr_hw.info import describe, usable_share
-from deepr_hw.remarks import is_imbalanced, of_data, of_result
-from deepr_hw.report import write_report
-from deepr_hw.tasks import balanced, recall
-from deepr_hw.train import train
+from deepr_hw.evidence.info import describe
+from deepr_hw.evidence.report import write_report
+from deepr_hw.ir.tasks import balanced, recall
+from deepr_hw.ir.usable import usable_share
+from deepr_hw.train.config import config_from
+from deepr_hw.train.loop import train
+from deepr_hw.train.remarks import is_imbalanced, of_data, of_result
 from tests.random_nets import random_net
 
 
@@ -27,8 +28,14 @@ def wine():
 
 
 def settings(scale="auto", hidden=(40,), k=200, **training):
-    return config_from({"data": {"scale": scale}, "network": {"hidden": list(hidden)}, "budget": {"global": k},
-                        "training": {"epochs": 12, **training}})
+    return config_from(
+        {
+            "data": {"scale": scale},
+            "network": {"hidden": list(hidden)},
+            "budget": {"global": k},
+            "training": {"epochs": 12, **training},
+        }
+    )
 
 
 def run(config, samples, folder, **options):
@@ -80,8 +87,23 @@ def test_heavy_imbalance_is_said_and_the_balanced_accuracy_printed(tmp_path, cap
     samples = dataset(rng.normal(size=(2000, 6)) + 1.5 * y[:, None], y)
     arrays = {key: getattr(samples, key) for key in ("x_train", "y_train", "x_test", "y_test")}
     np.savez(tmp_path / "rare.npz", **arrays)
-    assert cli.main(["train", "digits", "--out", str(tmp_path / "run"), "--json", str(tmp_path / "out.json"), "--set",
-                     f"data.name={tmp_path / 'rare.npz'}", "--set", "budget.density=0.5"]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "digits",
+                "--out",
+                str(tmp_path / "run"),
+                "--json",
+                str(tmp_path / "out.json"),
+                "--set",
+                f"data.name={tmp_path / 'rare.npz'}",
+                "--set",
+                "budget.density=0.5",
+            ]
+        )
+        == 0
+    )
     shown = " ".join(capsys.readouterr().out.split())
     counts = np.bincount(samples.y_train)
     assert f"classes are heavily imbalanced: {counts[0]:,} training samples of class 0, {counts[1]} of class 1" in shown
@@ -125,7 +147,7 @@ def paths_share(net):
     """Share of the connections that some path from an input to a logit goes through, by walking every path."""
     edges = [{} for _ in net.layers]
     for layer, leads in zip(net.layers, edges, strict=True):
-        for k, (i, o) in enumerate(zip(layer.in_idx.tolist(), layer.out_idx.tolist(), strict=True)):
+        for k, (i, o) in enumerate(zip(layer.matrix.in_idx.tolist(), layer.matrix.out_idx.tolist(), strict=True)):
             leads.setdefault(i, []).append((k, o))
     used = set()
 
@@ -148,7 +170,7 @@ def test_the_usable_share_is_that_of_all_paths(seed):
 
 
 def test_info_warns_below_a_half(tmp_path, capsys):
-    from deepr_hw import netfile
+    from deepr_hw.ir import netfile
 
     for seed in range(200):
         net = random_net(seed, max_width=7)
@@ -204,11 +226,17 @@ def test_a_recovered_run_resumes_bit_identical(tmp_path, stop):
 
 
 def test_what_never_converges_ends_with_the_cause(tmp_path):
-    with pytest.raises(ValueError, match=r"training diverged in epoch 0, .* of 3.125e\+28 too; lower "
-                                         r"training.learning_rate = 1e\+30"):
+    with pytest.raises(
+        ValueError,
+        match=r"training diverged in epoch 0, .* of 3.125e\+28 too; lower "
+        r"training.learning_rate = 1e\+30",
+    ):
         run(settings(learning_rate=1e30), wine(), tmp_path / "rate")
-    with pytest.raises(ValueError, match=r"the cause may be the inputs' scale: data.scale = \"none\" leaves them at a "
-                                         r"root mean square of 236, data.scale = \"auto\" brings it to about 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"the cause may be the inputs' scale: data.scale = \"none\" leaves them at a "
+        r"root mean square of 236, data.scale = \"auto\" brings it to about 1",
+    ):
         run(settings("none", hidden=(300, 100), k=1710, optimizer="sgd", learning_rate=30.0), wine(), tmp_path / "x")
     assert not list(tmp_path.rglob("net.safetensors"))
 

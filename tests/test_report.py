@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deepr_hw import netfile, verify
-from deepr_hw.affine import Affine
-from deepr_hw.report import write_report
+from deepr_hw.evidence import verify
+from deepr_hw.evidence.report import write_report
+from deepr_hw.ir import netfile
+from deepr_hw.ir.affine import Affine
 from tests.random_nets import random_net
 
 
@@ -22,7 +23,9 @@ def test_report_has_logits_codes_and_refusals(tmp_path: Path) -> None:
     (tmp_path / "verify.json").write_text(json.dumps(verify.as_json(net, compared)))
     write_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
-    for text in (f"<td>{7 * net.n_out} logits</td><td><span class=ok>0</span>",
-                 f"<td>{7 * net.n_in} codes</td><td><span class=ok>0</span>",
-                 "<span class=bad>refused: input [0]: no value has the code"):
+    for text in (
+        f"<td>{7 * net.n_out} logits</td><td><span class=ok>0</span>",
+        f"<td>{7 * net.n_in} codes</td><td><span class=ok>0</span>",
+        "<span class=bad>refused: input [0]: no value has the code",
+    ):
         assert text in page

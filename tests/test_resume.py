@@ -13,14 +13,22 @@ from pathlib import Path
 import pytest
 
 from deepr_hw import cli, data
-from deepr_hw.checkpoint import load_checkpoint
-from deepr_hw.config import load_config
-from deepr_hw.runfolder import TRAINED
-from deepr_hw.train import train
+from deepr_hw.train.checkpoint import load_checkpoint
+from deepr_hw.train.config import load_config
+from deepr_hw.train.loop import train
+from deepr_hw.train.runfolder import TRAINED
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = ["training.epochs=12", "training.optimizer=adam", "training.learning_rate=0.005", "augmentation.shift=1",
-            "network.bias=true", "training.schedule=cosine", "data.validation=100", "budget.lanes=4"]
+SETTINGS = [
+    "training.epochs=12",
+    "training.optimizer=adam",
+    "training.learning_rate=0.005",
+    "augmentation.shift=1",
+    "network.bias=true",
+    "training.schedule=cosine",
+    "data.validation=100",
+    "budget.lanes=4",
+]
 
 
 def quiet(*_):
@@ -70,8 +78,11 @@ def test_killed_run_ends_bit_identical(tmp_path):
                 command.append("--resume")
             log = folder / "metrics.jsonl"
             deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and process.poll() is None and (
-                    not log.exists() or len(log.read_text().splitlines()) <= reached[-1] + 2):
+            while (
+                time.monotonic() < deadline
+                and process.poll() is None
+                and (not log.exists() or len(log.read_text().splitlines()) <= reached[-1] + 2)
+            ):
                 time.sleep(0.002)
             time.sleep(chance.uniform(0, 0.2))
             process.send_signal(signal.SIGKILL)
@@ -89,16 +100,24 @@ def test_training_without_assertions_gives_the_same_bits(tmp_path):
     settings = ["training.epochs=4", "budget.per_output=5"]
     train(load_config("digits", settings), data.load("digits"), tmp_path / "with", progress=quiet)
     flags = [part for setting in settings for part in ("--set", setting)]
-    subprocess.run([sys.executable, "-O", "-m", "deepr_hw", "train", "digits", "--out", str(tmp_path / "without"),
-                    *flags], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=300)
+    subprocess.run(
+        [sys.executable, "-O", "-m", "deepr_hw", "train", "digits", "--out", str(tmp_path / "without"), *flags],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=300,
+    )
     assert results(tmp_path / "without") == results(tmp_path / "with")
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("training.learning_rate=0.2", r"training\.learning_rate: was 0\.3 so far, is 0\.2 now"),
-    ("training.epochs=3", r"training\.epochs: was 4 so far, is 3 now; it may only rise"),
-    ("training.l1_end=1e-6", r"training\.l1_end: was not given so far, is 1e-06 now"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.learning_rate=0.2", r"training\.learning_rate: was 0\.3 so far, is 0\.2 now"),
+        ("training.epochs=3", r"training\.epochs: was 4 so far, is 3 now; it may only rise"),
+        ("training.l1_end=1e-6", r"training\.l1_end: was not given so far, is 1e-06 now"),
+    ],
+)
 def test_resume_refuses_another_configuration(tmp_path, override, message):
     digits = data.load("digits")
     train(load_config("digits", ["training.epochs=4"]), digits, tmp_path, progress=quiet)
@@ -122,8 +141,11 @@ def test_resume_may_raise_the_epochs_and_ends_as_one_longer_run(tmp_path):
         train(load_config("digits", [f"training.epochs={epochs}"]), digits, tmp_path / "parts", epochs == 7, quiet)
     train(load_config("digits", ["training.epochs=7"]), digits, tmp_path / "whole", progress=quiet)
     assert results(tmp_path / "parts") == results(tmp_path / "whole")
-    same = [name for name in ("config.toml", "run.json") if (tmp_path / "parts" / name).read_bytes()
-            == (tmp_path / "whole" / name).read_bytes()]
+    same = [
+        name
+        for name in ("config.toml", "run.json")
+        if (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    ]
     assert same == ["config.toml", "run.json"]
 
 
@@ -181,17 +203,23 @@ def test_two_trainings_into_one_folder(tmp_path, capsys):
     finally:
         first.kill()
         first.wait()
-    train(load_config("digits", ["training.epochs=4"]), data.load("digits"), tmp_path / "run", progress=quiet,
-          force=True)
+    train(
+        load_config("digits", ["training.epochs=4"]), data.load("digits"), tmp_path / "run", progress=quiet, force=True
+    )
 
 
 def test_every_artefact_of_training_has_the_runs_id(tmp_path):
     """The id is the same for the same run in another folder and another for another seed, data or key."""
     digits, ids = data.load("digits"), {}
     fewer = dataclasses.replace(digits, x_train=digits.x_train[:-1], y_train=digits.y_train[:-1])
-    for name, samples, settings in (("a", digits, []), ("b", digits, []), ("epochs", digits, ["training.epochs=5"]),
-                                    ("seed", digits, ["training.seed=1"]), ("data", fewer, []),
-                                    ("key", digits, ["training.l1=2e-5"])):
+    for name, samples, settings in (
+        ("a", digits, []),
+        ("b", digits, []),
+        ("epochs", digits, ["training.epochs=5"]),
+        ("seed", digits, ["training.seed=1"]),
+        ("data", fewer, []),
+        ("key", digits, ["training.l1=2e-5"]),
+    ):
         folder = tmp_path / name
         net = train(load_config("digits", ["training.epochs=4", *settings]), samples, folder, progress=quiet).net
         found = {json.loads(line)["run"] for line in (folder / "metrics.jsonl").read_text().splitlines()}
@@ -210,11 +238,14 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path):
     assert results(tmp_path) == before
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda b: b[: len(b) // 2], "not a whole checkpoint"),
-    (lambda b: b"", "not a whole checkpoint"),
-    (lambda b: b.replace(b"deepr_hw.checkpoint", b"deepr_hw.cucumbersk"), "metadata format"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda b: b[: len(b) // 2], "not a whole checkpoint"),
+        (lambda b: b"", "not a whole checkpoint"),
+        (lambda b: b.replace(b"deepr_hw.train.checkpoint", b"deepr_hw.cucumbersk"), "metadata format"),
+    ],
+)
 def test_resume_refuses_a_damaged_checkpoint(tmp_path, spoil, message):
     config, digits = load_config("digits", ["training.epochs=4"]), data.load("digits")
     train(config, digits, tmp_path, progress=quiet)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from deepr_hw.budget import Partition, make_partition
-from deepr_hw.config import BudgetConfig
-from deepr_hw.connections import choose_distinct, draw_positions, first_partition, make_connections
-from deepr_hw.deepr import update
-from deepr_hw.drawing import as_arrays, as_groups, recount
-from deepr_hw.noise import NORMAL_TABLE, below, normal, seed_state
-from deepr_hw.rewiring import grow_connections, insert, remove, rewire, rewire_numpy
-from deepr_hw.share import share_per_layer
+from deepr_hw.kernel.noise import NORMAL_TABLE, below, normal, seed_state
+from deepr_hw.sparse_set.budget import Partition, make_partition
+from deepr_hw.sparse_set.connections import choose_distinct, draw_positions, first_partition, make_connections
+from deepr_hw.sparse_set.draw import as_arrays, as_groups, recount
+from deepr_hw.sparse_set.rewire import grow_connections, insert, remove, rewire, rewire_numpy
+from deepr_hw.sparse_set.share import share_per_layer
+from deepr_hw.sparse_set.step import update
+from deepr_hw.train.config import BudgetConfig
 
 SIZES = (7, 5, 4)
 
@@ -206,8 +206,9 @@ def test_a_new_set_is_sound_and_uniform(kind, make):
     drawn = partition_of("per_layer") if kind == "global" else partition
     limits = np.array([17, 13]) if kind == "global" else partition.limits
     for g in range(drawn.n_groups):
-        cells = [visits[s, o] for s in range(12) for o in range(5 if s < 7 else 4)
-                 if drawn.groups(s, int(s >= 7), o) == g]
+        cells = [
+            visits[s, o] for s in range(12) for o in range(5 if s < 7 else 4) if drawn.groups(s, int(s >= 7), o) == g
+        ]
         share = limits[g] / len(cells)
         assert np.abs(np.array(cells) / 2000 - share).max() < 5 * np.sqrt(share * (1 - share) / 2000)
 
@@ -220,8 +221,9 @@ def test_first_weights_keep_the_size_of_a_signal(make):
     for init, expected in (("fan_in", (100, 100, 1)), ("n_in", (400, 300, 200))):
         c = make(partition, np.random.default_rng(0), init=init)
         for where, n in zip(c.layer_slices(), expected, strict=True):
-            assert np.std(c.weight[where]) * np.sqrt(n) == pytest.approx(1, rel=0.02 if n > 1 and where.stop < 50_001
-                                                                           else 0.3)
+            assert np.std(c.weight[where]) * np.sqrt(n) == pytest.approx(
+                1, rel=0.02 if n > 1 and where.stop < 50_001 else 0.3
+            )
     assert first_partition(make_partition(BudgetConfig(total=2), sizes)).n_groups == 1, "too few to be shared out"
 
 
@@ -237,8 +239,17 @@ def complete(c):
     return np.mean([a in forth and b in back for a, b in edges])
 
 
-@pytest.mark.parametrize(("sizes", "k"), [((64, 300, 100, 10), 502), ((64, 300, 100, 10), 120), ((4, 300, 100, 3), 315),
-                                          ((64, 64, 64, 64, 64, 10), 164), ((64, 16, 10), 24), ((2, 300, 100, 2), 308)])
+@pytest.mark.parametrize(
+    ("sizes", "k"),
+    [
+        ((64, 300, 100, 10), 502),
+        ((64, 300, 100, 10), 120),
+        ((4, 300, 100, 3), 315),
+        ((64, 64, 64, 64, 64, 10), 164),
+        ((64, 16, 10), 24),
+        ((2, 300, 100, 2), 308),
+    ],
+)
 @pytest.mark.parametrize("budget", ["total", "per_layer"])
 def test_first_connections_lead_somewhere(sizes, k, budget):
     limits = share_per_layer(k, sizes) if budget == "per_layer" else k
@@ -256,8 +267,11 @@ def test_recount_sees_what_is_unsound():
     groups = as_groups(partition, active)
     assert recount(net, groups, active)
     np.testing.assert_array_equal(active, partition.limits)
-    for spoil in (lambda: c.out_idx.__setitem__(1, c.out_idx[0]), lambda: c.out_idx.__setitem__(1, 99),
-                  lambda: c.indptr.__setitem__(-1, 3)):
+    for spoil in (
+        lambda: c.out_idx.__setitem__(1, c.out_idx[0]),
+        lambda: c.out_idx.__setitem__(1, 99),
+        lambda: c.indptr.__setitem__(-1, 3),
+    ):
         kept = c.out_idx.copy(), c.indptr.copy()
         spoil()
         assert not recount(net, groups, active)

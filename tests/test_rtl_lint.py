@@ -17,8 +17,9 @@ INCLUDE = f"-I{runner.RTL}"
 
 def verilator(*args: str) -> subprocess.CompletedProcess[str]:
     with runner.environment("verilator"):
-        return subprocess.run(["verilator", "--lint-only", "-Wall", INCLUDE, *args, *SOURCES], capture_output=True,
-                              text=True, check=False)
+        return subprocess.run(
+            ["verilator", "--lint-only", "-Wall", INCLUDE, *args, *SOURCES], capture_output=True, text=True, check=False
+        )
 
 
 @pytest.mark.parametrize("top", MODULES)
@@ -34,16 +35,21 @@ def test_verilator_has_no_warning(top: str) -> None:
 @pytest.mark.parametrize("acc_bits", [20, 33])
 def test_every_size_of_the_engine_is_clean(lanes: int, banks: int, acc_bits: int) -> None:
     need("verilator")
-    done = verilator("--top-module", "deepr_engine", f"-GLanes={lanes}", f"-GBanks={banks}", f"-GAccBits={acc_bits}",
-                     "-GClasses=32")
+    done = verilator(
+        "--top-module", "deepr_engine", f"-GLanes={lanes}", f"-GBanks={banks}", f"-GAccBits={acc_bits}", "-GClasses=32"
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("top", MODULES)
 def test_icarus_has_no_warning(top: str, tmp_path) -> None:
     need("icarus")
-    done = subprocess.run(["iverilog", "-g2012", "-Wall", INCLUDE, "-s", top, "-o", str(tmp_path / "out"), *SOURCES],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["iverilog", "-g2012", "-Wall", INCLUDE, "-s", top, "-o", str(tmp_path / "out"), *SOURCES],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0
     assert done.stderr == ""
 
@@ -56,15 +62,23 @@ def test_yosys_finds_no_problem(tmp_path) -> None:
     for path in [*runner.rtl_headers(), *runner.rtl_sources()]:
         shutil.copy(path, tmp_path)
     names = " ".join(path.name for path in runner.rtl_sources())
-    script = "; ".join(f"design -reset; read_verilog -sv {names}; hierarchy -check -top {top}; proc; opt; check -assert"
-                       for top in MODULES)
+    script = "; ".join(
+        f"design -reset; read_verilog -sv {names}; hierarchy -check -top {top}; proc; opt; check -assert"
+        for top in MODULES
+    )
     assert "Warning" not in open_tools.run_tool("yosys", ["-q", "-p", script], tmp_path)
 
 
-@pytest.mark.parametrize(("parameter", "message"), [
-    ("Lanes=3", "Lanes must be 1, 2, 4, 8 or 16"), ("Rows=100", "Depth must be a power of two"),
-    ("AccBits=40", "AccBits must lie in 16..33"), ("Layers=3", "Layers must be a power of two"),
-    ("Classes=4", "Classes must be at least 2 and Lanes")])
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ("Lanes=3", "Lanes must be 1, 2, 4, 8 or 16"),
+        ("Rows=100", "Depth must be a power of two"),
+        ("AccBits=40", "AccBits must lie in 16..33"),
+        ("Layers=3", "Layers must be a power of two"),
+        ("Classes=4", "Classes must be at least 2 and Lanes"),
+    ],
+)
 def test_a_broken_rule_stops_with_its_message(parameter: str, message: str) -> None:
     need("verilator")
     done = verilator("--top-module", "deepr_engine", f"-G{parameter}")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.export import rtl_diff, rtl_driver, rtl_image
-from deepr_hw.export.rtl_sources import rtl_files
+from deepr_hw.export.rtl import diff as rtl_diff
+from deepr_hw.export.rtl import driver as rtl_driver
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.export.rtl.sources import rtl_files
 from deepr_hw.sim import engine
 
 from .mnist_shaped import mnist_shaped
@@ -38,9 +40,12 @@ def test_golden_vectors_pass_without_python_and_see_every_change(tmp_path) -> No
     assert "PASS: every logit" in done.stdout
     image = rtl_image.build(net, 4)
     slot = np.flatnonzero(image.slots[0] >> 30 & 1)[-1]  # of the final layer
-    for name, line, text in [("golden_expect.txt", 17, "0 1"), ("golden_expect.txt", 79, "9 12345"),
-                             ("load.txt", slot, f"{slot:06x} {int(image.slots[0, slot]) ^ 1 << 28:08x}"),
-                             ("load.txt", 3, "ffffff 00000000")]:
+    for name, line, text in [
+        ("golden_expect.txt", 17, "0 1"),
+        ("golden_expect.txt", 79, "9 12345"),
+        ("load.txt", slot, f"{slot:06x} {int(image.slots[0, slot]) ^ 1 << 28:08x}"),
+        ("load.txt", 3, "ffffff 00000000"),
+    ]:
         bad = tmp_path / f"bad{line}"
         shutil.copytree(tmp_path / "good", bad)
         change(bad / name, line, text)
@@ -57,8 +62,13 @@ def test_the_top_has_the_parameters(stream_bytes: int, tmp_path) -> None:
     assert "parameter int Lanes = 2," in text
     assert f"parameter int StreamBytes = {stream_bytes}\n" in text
     assert json.loads((tmp_path / "manifest.json").read_text())["stream_bytes"] == stream_bytes
-    done = subprocess.run(["iverilog", "-g2012", "-Wall", "-s", "deepr_top", "-o", "out", "-c", "deepr.f"],
-                          cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["iverilog", "-g2012", "-Wall", "-s", "deepr_top", "-o", "out", "-c", "deepr.f"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -86,8 +96,13 @@ def test_networks_of_different_shape_have_no_diff() -> None:
 def test_register_writes_count_on_by_themselves() -> None:
     writes = [(5, 50), (6, 60), (9, 90), (10, 100)]
     assert rtl_driver.register_writes(writes) == [
-        (rtl_driver.ADDRESS, 5), (rtl_driver.DATA, 50), (rtl_driver.DATA, 60), (rtl_driver.ADDRESS, 9),
-        (rtl_driver.DATA, 90), (rtl_driver.DATA, 100)]
+        (rtl_driver.ADDRESS, 5),
+        (rtl_driver.DATA, 50),
+        (rtl_driver.DATA, 60),
+        (rtl_driver.ADDRESS, 9),
+        (rtl_driver.DATA, 90),
+        (rtl_driver.DATA, 100),
+    ]
 
 
 def test_a_stream_that_the_shell_does_not_have_is_refused(tmp_path) -> None:
@@ -125,8 +140,10 @@ def test_an_export_takes_away_what_an_earlier_one_left_and_nothing_else(tmp_path
     (folder / "manifest.json").write_text(json.dumps(known))
     done = rtl_image.export(net, folder, lanes=2)
     rtl_image.export(net, tmp_path / "fresh", lanes=2)
-    there, fresh = ({str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
-                    for top in (folder, tmp_path / "fresh"))
+    there, fresh = (
+        {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+        for top in (folder, tmp_path / "fresh")
+    )
     assert there.keys() - fresh.keys() == {"notes.txt", "rtl/my_board.sv", "slots.hex"}
     assert all(there[name] == text for name, text in fresh.items())
     assert sorted(fresh) == done["files"]

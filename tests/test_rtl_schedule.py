@@ -5,19 +5,22 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.export import rtl_image, rtl_model
-from deepr_hw.export.rtl_geometry import LANE_COUNTS, WRITE_TO_READ, Geometry
-from deepr_hw.export.rtl_schedule import schedule
-from deepr_hw.fixed import Format
-from deepr_hw.ir import Budget, IntNet, SparseLinear
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.export.rtl.geometry import LANE_COUNTS, WRITE_TO_READ, Geometry
+from deepr_hw.export.rtl.schedule import schedule
+from deepr_hw.ir import Budget, IntNet, sparse_linear
+from deepr_hw.ir.fixed import Format
+from tests.oracles import rtl_model
 
 from .mnist_shaped import mnist_shaped
 from .random_nets import extreme_net, random_codes, random_net
 
 
 def connections(net: IntNet) -> list[list[tuple[int, int, int]]]:
-    return [list(zip(layer.out_idx.tolist(), layer.in_idx.tolist(), layer.weight.tolist(), strict=True))
-            for layer in net.layers]
+    return [
+        list(zip(layer.matrix.out_idx.tolist(), layer.matrix.in_idx.tolist(), layer.matrix.code.tolist(), strict=True))
+        for layer in net.layers
+    ]
 
 
 @pytest.mark.parametrize("lanes", LANE_COUNTS)
@@ -41,8 +44,9 @@ def test_walking_the_rows_gives_the_reference(seed: int, lanes: int) -> None:
 def test_a_read_one_row_too_early_is_a_hazard() -> None:
     """A chain of single connections: each layer has to wait for the one before, not one row longer."""
     fmt = Format(8, False, 0)
-    layers = [SparseLinear(1, 1, [0], [0], [1], None, fmt, Format(8, True, 0), fmt if i < 2 else None)
-              for i in range(3)]
+    layers = [
+        sparse_linear(1, 1, [0], [0], [1], None, fmt, Format(8, True, 0), fmt if i < 2 else None) for i in range(3)
+    ]
     net = IntNet(tuple(layers), Budget("per_layer", (1, 1, 1)))
     image = rtl_image.build(net, 4)
     assert image.plan.n_rows == 2 * WRITE_TO_READ + 1
@@ -63,15 +67,17 @@ def test_balanced_lanes_never_stall(lanes: int) -> None:
 
 def test_an_output_that_nobody_reads_costs_nothing_and_an_empty_one_a_slot() -> None:
     fmt = Format(8, False, 0)
-    hidden = SparseLinear(2, 3, [0, 1], [0, 0], [1, 1], [0, 5, 6], fmt, Format(8, True, 0), fmt)
-    final = SparseLinear(3, 1, [0, 1], [0, 0], [1, 1], None, fmt, Format(8, True, 0), None)
+    hidden = sparse_linear(2, 3, [0, 1], [0, 0], [1, 1], [0, 5, 6], fmt, Format(8, True, 0), fmt)
+    final = sparse_linear(3, 1, [0, 1], [0, 0], [1, 1], None, fmt, Format(8, True, 0), None)
     plan = schedule(IntNet((hidden, final), Budget("per_layer", (2, 2))), 1)
     assert [(job.output, job.connections.size) for job in plan.layers[0].jobs] == [(1, 0), (0, 2)]
     assert plan.layers[0].last_row == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("rows", 256), ("words", 256), ("bias_words", 64), ("layers", 2),
-                                             ("classes", 8), ("acc_bits", 16)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rows", 256), ("words", 256), ("bias_words", 64), ("layers", 2), ("classes", 8), ("acc_bits", 16)],
+)
 def test_an_engine_too_small_is_named(name: str, value: int) -> None:
     net = mnist_shaped(8)
     geometry = dataclasses.replace(rtl_image.build(net, 8).geometry, **{name: value})
@@ -79,11 +85,16 @@ def test_an_engine_too_small_is_named(name: str, value: int) -> None:
         rtl_image.build(net, 8, geometry)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"lanes": 3}, "lanes = 3: expected one of 1, 2, 4, 8, 16"), ({"rows": 100}, "rows = 100: must be a power of two"),
-    ({"classes": 4}, "classes = 4: must be at least lanes = 8"),
-    ({"acc_bits": 34}, "acc_bits = 34: must lie in 16..33"),
-    ({"banks": 3}, "banks = 3: must be 1 or 2")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lanes": 3}, "lanes = 3: expected one of 1, 2, 4, 8, 16"),
+        ({"rows": 100}, "rows = 100: must be a power of two"),
+        ({"classes": 4}, "classes = 4: must be at least lanes = 8"),
+        ({"acc_bits": 34}, "acc_bits = 34: must lie in 16..33"),
+        ({"banks": 3}, "banks = 3: must be 1 or 2"),
+    ],
+)
 def test_bad_parameters_are_named(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Geometry(**{"lanes": 8} | change)
@@ -101,8 +112,8 @@ def test_walking_the_rows_gives_the_reference_at_the_limits(seed: int, lanes: in
 def test_a_full_accumulator_with_the_half_of_the_rounding_takes_33_bits() -> None:
     fmt = Format(8, False, 0)
     y_format = Format(8, False, -24)
-    hidden = SparseLinear(1, 1, [0], [0], [127], [2**31 - 1 - 255 * 127], fmt, Format(8, True, 0), y_format)
-    final = SparseLinear(1, 1, [0], [0], [1], None, y_format, Format(8, True, 0), None)
+    hidden = sparse_linear(1, 1, [0], [0], [127], [2**31 - 1 - 255 * 127], fmt, Format(8, True, 0), y_format)
+    final = sparse_linear(1, 1, [0], [0], [1], None, y_format, Format(8, True, 0), None)
     image = rtl_image.build(IntNet((hidden, final), Budget("per_layer", (1, 1))), 1)
     assert image.geometry.acc_bits == 33
     assert rtl_model.run(image, np.array([255]))[0] == 128
@@ -119,6 +130,7 @@ def test_export_writes_the_memories_and_a_manifest(tmp_path) -> None:
     image = rtl_image.build(net, 4)
     slots = [int(line, 16) for line in (tmp_path / "rtl/slots_2.hex").read_text().split()]
     assert slots == image.slots[2].tolist()
-    writes = [tuple(int(word, 16) for word in line.split())
-              for line in (tmp_path / "rtl/load.txt").read_text().splitlines()]
+    writes = [
+        tuple(int(word, 16) for word in line.split()) for line in (tmp_path / "rtl/load.txt").read_text().splitlines()
+    ]
     assert writes == image.writes

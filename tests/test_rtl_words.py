@@ -7,15 +7,19 @@ from dataclasses import MISSING, fields
 
 import pytest
 
-from deepr_hw.export import rtl_driver, rtl_registers, rtl_words
-from deepr_hw.export.rtl_geometry import WRITE_TO_READ, Geometry
-from deepr_hw.export.rtl_sources import RTL, rtl_files
+from deepr_hw.export.rtl import driver as rtl_driver
+from deepr_hw.export.rtl import registers as rtl_registers
+from deepr_hw.export.rtl import words as rtl_words
+from deepr_hw.export.rtl.geometry import WRITE_TO_READ, Geometry
+from deepr_hw.export.rtl.sources import RTL, rtl_files
 
 README = (RTL / "README.md").read_text()
-IN_WORDS = {"slot": "op.last op.mac op.weight address",
-            "load_address": "region lane index",
-            "descriptor": "zero layer.is_final layer.reads_input layer.x_signed layer.requantize.y_signed "
-                          "layer.requantize.y_bits layer.requantize.shift last_row"}
+IN_WORDS = {
+    "slot": "op.last op.mac op.weight address",
+    "load_address": "region lane index",
+    "descriptor": "zero layer.is_final layer.reads_input layer.x_signed layer.requantize.y_signed "
+    "layer.requantize.y_bits layer.requantize.shift last_row",
+}
 
 
 def layout(package: rtl_words.Package, word: str) -> list[tuple[str, int, int]]:
@@ -48,12 +52,19 @@ def test_the_readme_has_the_bits_of_the_package(word: str) -> None:
     assert layout(rtl_words.PACKAGE, word) == from_readme(word)
 
 
-@pytest.mark.parametrize(("word", "good", "bad"), [
-    ("slot", "logic [7:0] weight;", "logic [6:0] weight;"),
-    ("slot", "    logic       last;  // the output ends here\n    logic       mac;   // multiply and accumulate\n",
-     "    logic       mac;   // multiply and accumulate\n    logic       last;  // the output ends here\n"),
-    ("load_address", "logic [3:0]  lane;", "logic [4:0]  lane;"),
-    ("descriptor", "logic [4:0] shift;", "logic [5:0] shift;")])
+@pytest.mark.parametrize(
+    ("word", "good", "bad"),
+    [
+        ("slot", "logic [7:0] weight;", "logic [6:0] weight;"),
+        (
+            "slot",
+            "    logic       last;  // the output ends here\n    logic       mac;   // multiply and accumulate\n",
+            "    logic       mac;   // multiply and accumulate\n    logic       last;  // the output ends here\n",
+        ),
+        ("load_address", "logic [3:0]  lane;", "logic [4:0]  lane;"),
+        ("descriptor", "logic [4:0] shift;", "logic [5:0] shift;"),
+    ],
+)
 def test_a_bit_moved_in_the_package_is_seen(word: str, good: str, bad: str, tmp_path) -> None:
     text = (RTL / "deepr_pkg.sv").read_text()
     assert text.count(good) == 1
@@ -79,8 +90,13 @@ def test_regions_in_the_readme() -> None:
     constants = rtl_words.PACKAGE.constants
     table = README.split("| region | word |")[1].split("\n\n")[0]
     rows = {int(number): text for number, text in re.findall(r"^\| (\d) \| (\w+)", table, re.M)}
-    assert rows == {constants["RegionSlot"]: "slot", constants["RegionBias"]: "bias", constants["RegionLayer"]: "layer",
-                    constants["RegionFrame"]: "index", constants["RegionHighBias"]: "as"}
+    assert rows == {
+        constants["RegionSlot"]: "slot",
+        constants["RegionBias"]: "bias",
+        constants["RegionLayer"]: "layer",
+        constants["RegionFrame"]: "index",
+        constants["RegionHighBias"]: "as",
+    }
 
 
 def test_the_parameters_are_those_of_the_geometry() -> None:
@@ -96,10 +112,15 @@ def test_what_is_written_from_the_register_table_is_up_to_date() -> None:
         assert path.read_text() == text, f"{path.name}: python -m {rtl_registers.__name__}"
 
 
-@pytest.mark.parametrize(("name", "good", "bad"), [
-    ("deepr_pkg.sv", "RegStatus  = 6'd5", "RegStatus  = 6'd6"),
-    ("deepr_pkg.sv", "ErrorRange     = 3'd2", "ErrorRange     = 3'd3"),
-    ("README.md", "| 0x14 | STATUS | r |", "| 0x18 | STATUS | r |"), ("README.md", "| 4 | rows or", "| 5 | rows or")])
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("deepr_pkg.sv", "RegStatus  = 6'd5", "RegStatus  = 6'd6"),
+        ("deepr_pkg.sv", "ErrorRange     = 3'd2", "ErrorRange     = 3'd3"),
+        ("README.md", "| 0x14 | STATUS | r |", "| 0x18 | STATUS | r |"),
+        ("README.md", "| 4 | rows or", "| 5 | rows or"),
+    ],
+)
 def test_a_register_changed_by_hand_is_seen(name: str, good: str, bad: str, tmp_path) -> None:
     for each in ("deepr_pkg.sv", "README.md"):
         shutil.copy(RTL / each, tmp_path)
@@ -118,21 +139,43 @@ def test_a_block_that_is_missing_is_named(tmp_path) -> None:
 def test_registers_fields_and_errors_do_not_overlap() -> None:
     assert [each.offset for each in rtl_registers.REGISTERS] == list(range(0, 4 * len(rtl_registers.REGISTERS), 4))
     for each in rtl_registers.REGISTERS:
-        assert sum(part.mask for part in each.fields) == sum(1 << bit for part in each.fields
-                                                             for bit in range(part.low, part.low + part.bits))
+        assert sum(part.mask for part in each.fields) == sum(
+            1 << bit for part in each.fields for bit in range(part.low, part.low + part.bits)
+        )
 
 
 def test_c_has_the_registers_of_the_driver(tmp_path) -> None:
-    names = ("ID", "VERSION", "SIZE_0", "SIZE_1", "CONTROL", "STATUS", "ERRORS", "ADDRESS", "DATA", "SAMPLES", "CYCLES",
-             "STALLS", "MACS")
+    names = (
+        "ID",
+        "VERSION",
+        "SIZE_0",
+        "SIZE_1",
+        "CONTROL",
+        "STATUS",
+        "ERRORS",
+        "ADDRESS",
+        "DATA",
+        "SAMPLES",
+        "CYCLES",
+        "STALLS",
+        "MACS",
+    )
     expected = {name: getattr(rtl_driver, name) for name in names} | {
-        "CONTROL_ENABLE_MASK": rtl_driver.ENABLE, "CONTROL_SWAP_MASK": rtl_driver.SWAP,
-        "CONTROL_CLEAR_MASK": rtl_driver.CLEAR, "STATUS_LOADED_MASK": rtl_driver.LOADED, "SIZE_1_LOG_ROWS_SHIFT": 0,
-        "SIZE_0_BANKS_MASK": 0xFF000000, "ENGINE_ID": 0x44454550, "ERROR_SHORT": 1, "ERROR_ACCESS": 64}
+        "CONTROL_ENABLE_MASK": rtl_driver.ENABLE,
+        "CONTROL_SWAP_MASK": rtl_driver.SWAP,
+        "CONTROL_CLEAR_MASK": rtl_driver.CLEAR,
+        "STATUS_LOADED_MASK": rtl_driver.LOADED,
+        "SIZE_1_LOG_ROWS_SHIFT": 0,
+        "SIZE_0_BANKS_MASK": 0xFF000000,
+        "ENGINE_ID": 0x44454550,
+        "ERROR_SHORT": 1,
+        "ERROR_ACCESS": 64,
+    }
     (tmp_path / "deepr_registers.h").write_text(rtl_registers.c_header())
     lines = "".join(f'  printf("%lu\\n", (unsigned long)DEEPR_{name});\n' for name in expected)
-    (tmp_path / "main.c").write_text(f'#include <stdio.h>\n#include "deepr_registers.h"\n'
-                                     f"int main(void) {{\n{lines}  return 0;\n}}\n")
+    (tmp_path / "main.c").write_text(
+        f'#include <stdio.h>\n#include "deepr_registers.h"\nint main(void) {{\n{lines}  return 0;\n}}\n'
+    )
     command = ["cc", "-std=c99", "-Wall", "-Werror", "-pedantic", "-o", "main", "main.c"]
     subprocess.run(command, cwd=tmp_path, check=True)
     said = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True, check=True).stdout

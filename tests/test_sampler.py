@@ -33,12 +33,12 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from deepr_hw.affine import IDENTITY
-from deepr_hw.config import config_from
 from deepr_hw.data import CodedDataset
-from deepr_hw.fixed import Format
-from deepr_hw.steps import Prior, steps_of_an_epoch
-from deepr_hw.train import start
+from deepr_hw.ir.affine import IDENTITY
+from deepr_hw.ir.fixed import Format
+from deepr_hw.train.config import config_from
+from deepr_hw.train.epoch import Prior, steps_of_an_epoch
+from deepr_hw.train.loop import start
 
 N_IN, N_OUT, K = 3, 2, 2
 POSITIONS = list(product(range(N_IN), range(N_OUT)))
@@ -84,8 +84,20 @@ def stationary(delta=DELTA):
 
 def records(n, seed, n_in=N_IN, thin=1000, spoil=None, n_connections=K, **rule):
     """The model after every ``thin`` steps of a chain."""
-    config = config_from({"budget": {"global": n_connections}, "network": {"hidden": [], "bias": False}, "training": {
-        "optimizer": "sgd", "batch_size": len(X), "l1": ALPHA, "temperature": TEMPERATURE, "seed": seed, **rule}})
+    config = config_from(
+        {
+            "budget": {"global": n_connections},
+            "network": {"hidden": [], "bias": False},
+            "training": {
+                "optimizer": "sgd",
+                "batch_size": len(X),
+                "l1": ALPHA,
+                "temperature": TEMPERATURE,
+                "seed": seed,
+                **rule,
+            },
+        }
+    )
     x = np.ascontiguousarray(X[:, :n_in])
     state = start(config, CodedDataset("tiny", x, Y, x, Y, (n_in,), ("a", "b"), X_FORMAT, IDENTITY))
     if spoil is not None:
@@ -165,10 +177,16 @@ def draw_input_0_twice_as_often(partition):
     facts["source_order"] = np.array([0, 0, 1, 2])
 
 
-@pytest.mark.parametrize("wrong", [
-    {"spoil": draw_input_0_twice_as_often}, {"l1": 0.7 * ALPHA}, {"temperature": 2 * TEMPERATURE},
-    {"method": "fixed"},
-], ids=["biased rebirth", "weak prior", "hot", "no rewiring"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"spoil": draw_input_0_twice_as_often},
+        {"l1": 0.7 * ALPHA},
+        {"temperature": 2 * TEMPERATURE},
+        {"method": "fixed"},
+    ],
+    ids=["biased rebirth", "weak prior", "hot", "no rewiring"],
+)
 def test_a_wrong_rule_is_seen(theory, wrong):
     assert p_value(visits(1500, seed=0, thin=600, **wrong), theory) < 1e-9
 
@@ -216,8 +234,11 @@ def test_soft_deep_r_follows_its_posterior():
     assert p_value([asleep[cell] for cell in seen], sums) > 0.001
 
 
-@pytest.mark.parametrize("wrong", [{"l1": 0.7 * ALPHA}, {"temperature": 2 * TEMPERATURE}, {"n_connections": 1}],
-                         ids=["weak prior", "hot", "low floor"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"l1": 0.7 * ALPHA}, {"temperature": 2 * TEMPERATURE}, {"n_connections": 1}],
+    ids=["weak prior", "hot", "low floor"],
+)
 def test_a_wrong_rule_of_soft_deep_r_is_seen(wrong):
     seen, signs = soft_visits(1500, seed=0, thin=600, **wrong)
     assert p_value(seen, soft_stationary(signs)) < 1e-9

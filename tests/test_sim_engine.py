@@ -6,16 +6,25 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.export import rtl_image, rtl_schedule, rtl_timing
-from deepr_hw.export.rtl_schedule import schedule
+from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.export.rtl import schedule as rtl_schedule
+from deepr_hw.export.rtl import timing as rtl_timing
+from deepr_hw.export.rtl.schedule import schedule
 from deepr_hw.sim import engine, runner
 
 from .mnist_shaped import mnist_shaped
 from .random_nets import extreme_net, random_codes, random_net
 from .simulators import need
 
-ENGINES = [("icarus", 1), ("icarus", 2), ("icarus", 4), ("icarus", 8), ("icarus", 16), ("verilator", 2),
-           ("verilator", 8)]
+ENGINES = [
+    ("icarus", 1),
+    ("icarus", 2),
+    ("icarus", 4),
+    ("icarus", 8),
+    ("icarus", 16),
+    ("verilator", 2),
+    ("verilator", 8),
+]
 N = 12
 
 
@@ -45,9 +54,14 @@ def test_bits_and_cycles(simulator: str, lanes: int, seed: int, tmp_path) -> Non
     assert (played.done[-1] - played.done[-3]) / 2 == image.plan.interval
 
 
-@pytest.mark.parametrize(("simulator", "lanes", "seed"), [
-    *(("icarus", (1, 2, 4, 8, 16)[seed % 5], seed) for seed in (*range(12), 17, 26, 51)),
-    ("verilator", 4, 17), ("verilator", 8, 26)])
+@pytest.mark.parametrize(
+    ("simulator", "lanes", "seed"),
+    [
+        *(("icarus", (1, 2, 4, 8, 16)[seed % 5], seed) for seed in (*range(12), 17, 26, 51)),
+        ("verilator", 4, 17),
+        ("verilator", 8, 26),
+    ],
+)
 def test_limits_on_the_engine_that_is_shipped(simulator: str, lanes: int, seed: int, tmp_path) -> None:
     """Shifts up to 31, sums at both ends of int32, empty layers, 300 units, 6 layers: parameters just large enough."""
     need(simulator)
@@ -63,7 +77,7 @@ def test_the_limits_reach_33_bits_and_both_ends_of_int32() -> None:
     assert min(low for low, _ in ranges) == -(2**31)
     assert max(high for _, high in ranges) == 2**31 - 1
     assert max(layer.shift - layer.acc_bits for net in nets for layer in net.layers[:-1]) > 0
-    assert {layer.n_connections for net in nets for layer in net.layers} >= {0}
+    assert {layer.matrix.n_connections for net in nets for layer in net.layers} >= {0}
     assert {len(net.layers) for net in nets} >= {1, 6}
 
 
@@ -79,8 +93,10 @@ def test_the_limits_see_a_shift_cut_one_too_low(simulator, lanes, seed, tmp_path
 
 
 @pytest.mark.parametrize("stream_bytes", [1, 4, 8])
-@pytest.mark.parametrize(("simulator", "lanes", "seed"), [
-    *(("icarus", lanes, seed) for lanes in (1, 2, 4, 8, 16) for seed in (0, 1, 2)), ("verilator", 8, 4)])
+@pytest.mark.parametrize(
+    ("simulator", "lanes", "seed"),
+    [*(("icarus", lanes, seed) for lanes in (1, 2, 4, 8, 16) for seed in (0, 1, 2)), ("verilator", 8, 4)],
+)
 def test_cycles_on_streams_of_every_width(simulator: str, lanes: int, seed: int, stream_bytes: int, tmp_path) -> None:
     """Every sample leaves in the cycle that the formula says, and on the whole takes the interval."""
     need(simulator)
@@ -118,9 +134,17 @@ def test_idle_and_back_pressure_change_no_bit(simulator: str, lanes: int, idle: 
     compare(net, image, x, engine.play(image, x, tmp_path, simulator, idle, pause, seed=idle + pause))
 
 
-@pytest.mark.parametrize(("simulator", "lanes", "cycles"), [
-    ("icarus", 1, 3552), ("icarus", 2, 1776), ("icarus", 4, 888), ("icarus", 8, 445), ("icarus", 16, 234),
-    ("verilator", 8, 445)])
+@pytest.mark.parametrize(
+    ("simulator", "lanes", "cycles"),
+    [
+        ("icarus", 1, 3552),
+        ("icarus", 2, 1776),
+        ("icarus", 4, 888),
+        ("icarus", 8, 445),
+        ("icarus", 16, 234),
+        ("verilator", 8, 445),
+    ],
+)
 def test_mnist_shaped_utilization(simulator: str, lanes: int, cycles: int, tmp_path) -> None:
     """The table of rtl/README.md, measured: the multipliers never wait but for ten logits on sixteen lanes."""
     need(simulator)

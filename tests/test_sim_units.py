@@ -10,9 +10,12 @@ from deepr_hw.sim import runner
 from .simulators import need
 from .test_sim_benches import broken_sources
 
-UNITS = [*[("requantizer", "deepr_requantize", "AccBits", bits) for bits in (20, 32, 33)],
-         *[("mac", "deepr_mac", "AccBits", bits) for bits in (20, 32, 33)], ("argmax", "deepr_argmax", "ValueBits", 32),
-         ("sequencer", "deepr_sequencer", "Rows", 16)]
+UNITS = [
+    *[("requantizer", "deepr_requantize", "AccBits", bits) for bits in (20, 32, 33)],
+    *[("mac", "deepr_mac", "AccBits", bits) for bits in (20, 32, 33)],
+    ("argmax", "deepr_argmax", "ValueBits", 32),
+    ("sequencer", "deepr_sequencer", "Rows", 16),
+]
 
 
 @pytest.mark.parametrize(("test", "top", "width", "bits"), UNITS)
@@ -28,16 +31,20 @@ def test_the_requantizer_in_verilator(tmp_path) -> None:
     runner.run(made, "deepr_hw.sim.bench_units", tmp_path, env={"DEEPR_ACC_BITS": "24"}, testcase="requantizer")
 
 
-@pytest.mark.parametrize(("test", "top", "good", "bad"), [
-    ("requantizer", "deepr_requantize", "tie ? sign_s1_q : fine[0]", "fine[0]"),
-    ("requantizer", "deepr_requantize", "|extended[7:0]", "|extended[7:1]"),
-    ("requantizer", "deepr_requantize", "sign_s1_q && !ysigned_q", "1'b0"),
-    ("mac", "deepr_mac", "last_q[1]", "last_q[2]"),
-    ("mac", "deepr_mac", "xsigned_i && x_i[7]", "x_i[7]"),
-    ("argmax", "deepr_argmax", "value_i > best_q", "value_i >= best_q"),
-    ("sequencer", "deepr_sequencer", "((start || layer_end) && next_final", "((start && layer_end) && next_final"),
-    ("sequencer", "deepr_sequencer", "overrun_o <= forced ||", "overrun_o <="),
-    ("sequencer", "deepr_sequencer", "&& current_q.reads_input", "")])
+@pytest.mark.parametrize(
+    ("test", "top", "good", "bad"),
+    [
+        ("requantizer", "deepr_requantize", "tie ? sign_s1_q : fine[0]", "fine[0]"),
+        ("requantizer", "deepr_requantize", "|extended[7:0]", "|extended[7:1]"),
+        ("requantizer", "deepr_requantize", "sign_s1_q && !ysigned_q", "1'b0"),
+        ("mac", "deepr_mac", "last_q[1]", "last_q[2]"),
+        ("mac", "deepr_mac", "xsigned_i && x_i[7]", "x_i[7]"),
+        ("argmax", "deepr_argmax", "value_i > best_q", "value_i >= best_q"),
+        ("sequencer", "deepr_sequencer", "((start || layer_end) && next_final", "((start && layer_end) && next_final"),
+        ("sequencer", "deepr_sequencer", "overrun_o <= forced ||", "overrun_o <="),
+        ("sequencer", "deepr_sequencer", "&& current_q.reads_input", ""),
+    ],
+)
 def test_a_mutant_is_seen(test: str, top: str, good: str, bad: str, tmp_path, monkeypatch) -> None:
     need("icarus")
     monkeypatch.setenv("DEEPR_BUILD", str(tmp_path))
@@ -61,9 +68,15 @@ def test_every_bench_counts_its_outputs(path) -> None:
         assert any("score.finish(" in ast.unparse(statement) for statement in test.body[-3:]), test.name
 
 
-@pytest.mark.parametrize(("name", "top"), [
-    ("bench_units", "deepr_requantize"), ("bench_player", "deepr_require"), ("bench_engine", "deepr_require"),
-    ("bench_axi", "deepr_require")])
+@pytest.mark.parametrize(
+    ("name", "top"),
+    [
+        ("bench_units", "deepr_requantize"),
+        ("bench_player", "deepr_require"),
+        ("bench_engine", "deepr_require"),
+        ("bench_axi", "deepr_require"),
+    ],
+)
 def test_an_early_return_is_seen(name: str, top: str, tmp_path, monkeypatch) -> None:
     """Every test of the bench returns at once: each fails, whatever the design."""
     need("icarus")

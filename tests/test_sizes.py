@@ -55,9 +55,11 @@ def entropy_bits(symbols):
 @pytest.mark.parametrize("seed", range(10))
 def test_entropies_are_those_of_exact_probabilities(seed):
     net = random_net(seed)
-    weights = sum(entropy_bits(layer.weight) for layer in net.layers if layer.n_connections)
-    positions = sum(math.log2(math.comb(layer.n_positions, layer.n_connections)) for layer in net.layers)
-    gaps = [np.diff(layer.out_idx.astype(int) * layer.n_in + layer.in_idx, prepend=-1) for layer in net.layers]
+    weights = sum(entropy_bits(layer.matrix.code) for layer in net.layers if layer.matrix.n_connections)
+    positions = sum(math.log2(math.comb(layer.matrix.n_positions, layer.matrix.n_connections)) for layer in net.layers)
+    gaps = [
+        np.diff(layer.matrix.out_idx.astype(int) * layer.n_in + layer.matrix.in_idx, prepend=-1) for layer in net.layers
+    ]
     rows = {size.name: size.n_bytes for size in sizes(net)}
     assert weight_entropy_bits(net) == pytest.approx(weights)
     assert rows["positions and weights"] == pytest.approx((positions + weights) / 8)

@@ -11,13 +11,13 @@ from itertools import pairwise, product
 import numpy as np
 from scipy.stats import chi2
 
-from deepr_hw.budget import make_partition
-from deepr_hw.config import config_from
-from deepr_hw.fixed import Format
-from deepr_hw.methods import dense_partition, start_soft, theta_min
-from deepr_hw.model import make_model
-from deepr_hw.noise import seed_state
-from deepr_hw.steps import Prior, steps_of_an_epoch
+from deepr_hw.ir.fixed import Format
+from deepr_hw.kernel.noise import seed_state
+from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.train.config import config_from
+from deepr_hw.train.epoch import Prior, steps_of_an_epoch
+from deepr_hw.train.methods import dense_partition, start_soft, theta_min
+from deepr_hw.train.model import make_model
 
 X_FORMAT = Format(8, False, 7)
 X, Y = np.array([[100], [200], [250], [50]], np.uint8), np.array([0, 0, 1, 0])
@@ -29,9 +29,20 @@ EDGES = (0.0, 0.4, 1.0, 20.0)
 
 def chain(n, seed, **rule):
     """(cells visited, signs, theta_min): per record and position 0 for dormant, else 1 + the bin of theta."""
-    config = config_from({"budget": {"global": 1}, "network": {"hidden": [], "bias": False}, "training": {
-        "optimizer": "sgd", "method": "soft_deep_r", "batch_size": len(X), "l1": ALPHA,
-        "temperature": TEMPERATURE, **rule}})
+    config = config_from(
+        {
+            "budget": {"global": 1},
+            "network": {"hidden": [], "bias": False},
+            "training": {
+                "optimizer": "sgd",
+                "method": "soft_deep_r",
+                "batch_size": len(X),
+                "l1": ALPHA,
+                "temperature": TEMPERATURE,
+                **rule,
+            },
+        }
+    )
     rng = np.random.default_rng(seed)
     budget = make_partition(config.budget, (1, 2))
     model = make_model(config, 1, 2, X_FORMAT, rng, dense_partition(budget, "soft_deep_r"))

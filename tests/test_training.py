@@ -6,13 +6,14 @@ import os
 import numpy as np
 import pytest
 
-from deepr_hw import data, netfile, reference
-from deepr_hw.checkpoint import load_checkpoint
-from deepr_hw.config import load_config
-from deepr_hw.freeze import freeze
-from deepr_hw.info import describe
-from deepr_hw.quantize import weight_format
-from deepr_hw.train import run_epoch, start, train
+from deepr_hw import data, reference
+from deepr_hw.evidence.info import describe
+from deepr_hw.ir import netfile
+from deepr_hw.train.checkpoint import load_checkpoint
+from deepr_hw.train.config import load_config
+from deepr_hw.train.freeze import freeze
+from deepr_hw.train.loop import run_epoch, start, train
+from deepr_hw.train.scales import weight_format
 
 QUICK = ["training.epochs=4", "quantization.warmup_epochs=1", "quantization.calibrate_epochs=2"]
 
@@ -34,7 +35,7 @@ def test_digits_are_learnt(digits, tmp_path):
     result = run(digits, tmp_path)
     assert result.test["accuracy"] > 0.95
     assert result.net.n_connections == 1000
-    assert [layer.n_connections for layer in result.net.layers] == [600, 300, 100]
+    assert [layer.matrix.n_connections for layer in result.net.layers] == [600, 300, 100]
     assert all(m.active_min == m.active_max == 1000 for m in result.history)
     assert sum(m.rewired for m in result.history) > 0
     net = netfile.load(tmp_path / "net.safetensors")
@@ -51,8 +52,10 @@ def test_log_has_one_json_line_per_epoch(digits, tmp_path):
 
 
 def test_same_seed_same_bits(digits, tmp_path):
-    files = [(run(digits, tmp_path / name, *QUICK), (tmp_path / name / "net.safetensors").read_bytes())[1]
-             for name in ("a", "b")]
+    files = [
+        (run(digits, tmp_path / name, *QUICK), (tmp_path / name / "net.safetensors").read_bytes())[1]
+        for name in ("a", "b")
+    ]
     assert files[0] == files[1]
     run(digits, tmp_path / "c", *QUICK, "training.seed=1")
     assert (tmp_path / "c" / "net.safetensors").read_bytes() != files[0]
@@ -72,22 +75,25 @@ def test_the_budget_log_shows_every_group(digits, tmp_path, budget):
     (tmp_path / "budget.json").write_text("{}")
     assert describe(net, tmp_path / "net.safetensors")["budget"]["log"] is None
     if "per_output" in budget:
-        assert all((layer.fan_in == 6).all() for layer in net.layers)
+        assert all((layer.matrix.fan_in == 6).all() for layer in net.layers)
 
 
 def test_global_budget_moves_between_layers(digits, tmp_path):
     net = run(digits, tmp_path, *QUICK, "budget.global=1000").net
     assert net.n_connections == 1000
-    assert [layer.n_connections for layer in net.layers] != [600, 300, 100]
+    assert [layer.matrix.n_connections for layer in net.layers] != [600, 300, 100]
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("budget.global=100000", r"budget\.global = 100000: the network has only 6464 positions"),
-    ("budget.per_layer=[5000,300,100]", r"budget\.per_layer\[0\] = 5000: layer 0 has only 4096 positions"),
-    ("budget.per_layer=[100,100]", r"has 2 entries for 3 layers"),
-    ("data.validation=5000", r"data\.validation = 5000: leaves nothing"),
-    ("training.learning_rate=1e30", r"diverged in epoch"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budget.global=100000", r"budget\.global = 100000: the network has only 6464 positions"),
+        ("budget.per_layer=[5000,300,100]", r"budget\.per_layer\[0\] = 5000: layer 0 has only 4096 positions"),
+        ("budget.per_layer=[100,100]", r"has 2 entries for 3 layers"),
+        ("data.validation=5000", r"data\.validation = 5000: leaves nothing"),
+        ("training.learning_rate=1e30", r"diverged in epoch"),
+    ],
+)
 def test_refuses_what_does_not_fit(digits, tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         run(digits, tmp_path, *QUICK, override)
@@ -117,9 +123,22 @@ def test_scales_are_found_anew_up_to_calibrate_epochs_and_then_stay(tmp_path, di
         used.append(read.formats["w_formats"])
         fresh.append([weight_format(weight, 8) for weight in layers])
 
-    train(load_config("digits", ["training.epochs=7", "training.learning_rate=2.0", "training.decay=1.0",
-                                 "quantization.warmup_epochs=1", f"quantization.calibrate_epochs={last}",
-                                 "quantization.calibrate_every=0"]), digits, tmp_path, progress=look)
+    train(
+        load_config(
+            "digits",
+            [
+                "training.epochs=7",
+                "training.learning_rate=2.0",
+                "training.decay=1.0",
+                "quantization.warmup_epochs=1",
+                f"quantization.calibrate_epochs={last}",
+                "quantization.calibrate_every=0",
+            ],
+        ),
+        digits,
+        tmp_path,
+        progress=look,
+    )
     last = max(last, 1)  # the first quantized epoch needs scales
     assert used[0] == [None] * 3
     assert used[1 : last + 1] == fresh[:last]

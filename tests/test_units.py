@@ -6,11 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from deepr_hw import data, engines, netfile, reference, verify
-from deepr_hw.affine import IDENTITY, Affine, as_float32, encode
+from deepr_hw import data, engines, reference
+from deepr_hw.data.scaling import STANDARD, fit_input
+from deepr_hw.evidence import verify
 from deepr_hw.export import compact
-from deepr_hw.fixed import PIXEL, Format
-from deepr_hw.scaling import STANDARD, fit_input
+from deepr_hw.ir import netfile
+from deepr_hw.ir.affine import IDENTITY, Affine, as_float32, encode
+from deepr_hw.ir.fixed import PIXEL, Format
 from tests.random_nets import random_net
 
 
@@ -92,8 +94,9 @@ def test_no_value_that_is_a_number_fails(extreme):
 @pytest.mark.parametrize("seed", range(5))
 def test_files_keep_units_and_task(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    net = replace(with_unit(random_net(seed), rng, per_feature=seed % 2 == 0), task="regression",
-                  output_map=random_unit(rng, 1))
+    net = replace(
+        with_unit(random_net(seed), rng, per_feature=seed % 2 == 0), task="regression", output_map=random_unit(rng, 1)
+    )
     netfile.save(net, tmp_path / "net.safetensors")
     for again in (netfile.load(tmp_path / "net.safetensors"), compact.unpack(compact.pack(net))):
         assert (again.input_map, again.output_map, again.task) == (net.input_map, net.output_map, "regression")
@@ -126,11 +129,18 @@ def test_a_constant_feature_has_one_code():
     assert not encode(x + 1e6, unit, fmt)[:, 1].any()
 
 
-@pytest.mark.parametrize(("x", "shape", "expected"), [
-    (np.arange(256, dtype=np.uint8).reshape(64, 4), (2, 2), np.arange(256)),
-    (np.arange(256).reshape(64, 4) / 255, (2, 2), np.arange(256)),
-    (np.tile(np.arange(17, dtype=np.uint8), 4).reshape(17, 4), (2, 2), np.rint(np.tile(np.arange(17), 4) * 255 / 16)),
-])
+@pytest.mark.parametrize(
+    ("x", "shape", "expected"),
+    [
+        (np.arange(256, dtype=np.uint8).reshape(64, 4), (2, 2), np.arange(256)),
+        (np.arange(256).reshape(64, 4) / 255, (2, 2), np.arange(256)),
+        (
+            np.tile(np.arange(17, dtype=np.uint8), 4).reshape(17, 4),
+            (2, 2),
+            np.rint(np.tile(np.arange(17), 4) * 255 / 16),
+        ),
+    ],
+)
 def test_images_share_one_unit_and_use_all_codes(x, shape, expected):
     unit, fmt = fit_input(x, shape)
     assert (unit.size, fmt) == (1, PIXEL)

@@ -5,9 +5,9 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from deepr_hw import data, reference
-from deepr_hw.config import config_from
-from deepr_hw.tasks import balanced_weights
-from deepr_hw.train import train
+from deepr_hw.ir.tasks import balanced_weights
+from deepr_hw.train.config import config_from
+from deepr_hw.train.loop import train
 
 
 def quietly(metrics, n_epochs):
@@ -34,8 +34,13 @@ def imbalanced(n=2000, share=0.03, seed=0):
 
 def recall_of_the_rare(tmp_path, class_weight, method="deep_r"):
     dataset = imbalanced()
-    config = config_from({"network": {"hidden": [16]}, "budget": {"global": 80},
-                          "training": {"epochs": 15, "class_weight": class_weight, "method": method}})
+    config = config_from(
+        {
+            "network": {"hidden": [16]},
+            "budget": {"global": 80},
+            "training": {"epochs": 15, "class_weight": class_weight, "method": method},
+        }
+    )
     net = train(config, dataset, tmp_path / f"{class_weight}-{method}", progress=quietly).net
     answers = reference.predict(net, net.encode(dataset.x_test))
     return [float(np.mean(answers[dataset.y_test == label] == label)) for label in (0, 1)]

@@ -39,8 +39,9 @@ def prune(model: nn.Module, sparsity: float) -> None:
 
 
 def fit(model: nn.Module, digits: data.Dataset) -> None:
-    x, x_test = (torch.tensor(np.asarray(15 * a, np.float32).reshape(len(a), 64) / 255)
-                 for a in (digits.x_train, digits.x_test))
+    x, x_test = (
+        torch.tensor(np.asarray(15 * a, np.float32).reshape(len(a), 64) / 255) for a in (digits.x_train, digits.x_test)
+    )
     y, y_test = (torch.tensor(np.asarray(a, np.int64)) for a in (digits.y_train, digits.y_test))
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for epoch in range(EPOCHS):
@@ -58,7 +59,8 @@ def quantized(weight_quant: type, act_quant: type) -> nn.Module:
         qnn.QuantIdentity(act_quant=act_quant, return_quant_tensor=True),
         qnn.QuantLinear(64, 32, bias=True, weight_quant=weight_quant, bias_quant=Int32Bias, return_quant_tensor=True),
         qnn.QuantReLU(act_quant=act_quant, return_quant_tensor=True),
-        qnn.QuantLinear(32, 10, bias=True, weight_quant=weight_quant, bias_quant=Int32Bias))
+        qnn.QuantLinear(32, 10, bias=True, weight_quant=weight_quant, bias_quant=Int32Bias),
+    )
 
 
 def strip(path: Path) -> None:
@@ -76,18 +78,33 @@ def strip(path: Path) -> None:
 def main() -> None:
     torch.manual_seed(0)
     digits = data.load_digits()
-    names = {"input_names": ["input"], "output_names": ["logits"], "dynamo": False,
-             "dynamic_axes": {"input": {0: "n"}, "logits": {0: "n"}}}
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1),
-                          nn.Linear(32, 10))
+    names = {
+        "input_names": ["input"],
+        "output_names": ["logits"],
+        "dynamo": False,
+        "dynamic_axes": {"input": {0: "n"}, "logits": {0: "n"}},
+    }
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 10)
+    )
     fit(model, digits)
     images = torch.zeros(2, 1, 8, 8)
     torch.onnx.export(model, (images,), FOLDER / "torch_script.onnx", **names)
-    torch.onnx.export(model, (images,), FOLDER / "torch_dynamo.onnx", dynamo=True, input_names=["input"],
-                      output_names=["logits"], dynamic_shapes=({0: torch.export.Dim("n")},), external_data=False)
-    kinds = {"power_of_two": (Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint),
-             "per_tensor": (Int8WeightPerTensorFloat, Uint8ActPerTensorFloat),
-             "per_channel": (Int8WeightPerChannelFloat, Uint8ActPerTensorFloat)}
+    torch.onnx.export(
+        model,
+        (images,),
+        FOLDER / "torch_dynamo.onnx",
+        dynamo=True,
+        input_names=["input"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        external_data=False,
+    )
+    kinds = {
+        "power_of_two": (Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint),
+        "per_tensor": (Int8WeightPerTensorFloat, Uint8ActPerTensorFloat),
+        "per_channel": (Int8WeightPerChannelFloat, Uint8ActPerTensorFloat),
+    }
     for kind, quantizers in kinds.items():
         model = quantized(*quantizers)
         fit(model, digits)

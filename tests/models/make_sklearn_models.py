@@ -43,9 +43,12 @@ def main() -> None:
     classifier = {"hidden_layer_sizes": (32,), "learning_rate_init": 0.01, "random_state": 0}
     model = fit(MLPClassifier(**classifier), x, y)
     print(f"test accuracy {100 * model.score(np.float32(digits.x_test) / 16, digits.y_test):.1f} %")
-    made = {"digits_zipmap": to_onnx(model, x[:1]), "digits": to_onnx(model, x[:1], options={"zipmap": False}),
-            "two_classes": to_onnx(fit(MLPClassifier(**classifier), x, np.where(y > 4, "large", "small")), x[:1]),
-            "regressor": to_onnx(fit(MLPRegressor(**classifier), x, y.astype(float)), x[:1].astype(float))}
+    made = {
+        "digits_zipmap": to_onnx(model, x[:1]),
+        "digits": to_onnx(model, x[:1], options={"zipmap": False}),
+        "two_classes": to_onnx(fit(MLPClassifier(**classifier), x, np.where(y > 4, "large", "small")), x[:1]),
+        "regressor": to_onnx(fit(MLPRegressor(**classifier), x, y.astype(float)), x[:1].astype(float)),
+    }
     scaler = StandardScaler().fit(x)
     model = fit(MLPClassifier(**classifier), scaler.transform(x), np.array(digits.class_labels)[y])
     made["standardized"] = to_onnx(make_pipeline(scaler, model), x[:1])

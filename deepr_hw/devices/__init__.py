@@ -1,0 +1,1 @@
+"""Parts, what their memory holds, and the area law of the engine."""

@@ -1,0 +1,1 @@
+"""What proves a network and a run: comparison, certificate, report, facts."""

@@ -1,0 +1,1 @@
+"""What compiled code is made with: the cache, explicit vectors, random numbers."""

@@ -1,0 +1,1 @@
+"""Training: configuration, compute per layer kind, schedule, loop, checkpoint, rival methods, freezing, sweeps."""

@@ -1,0 +1,1 @@
+"""Networks that were trained and pruned elsewhere, as an ``IntNet``."""

@@ -1,0 +1,1 @@
+"""The frozen network as ONNX: integer, QDQ and QONNX."""
