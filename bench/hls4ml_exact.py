@@ -15,7 +15,7 @@ from rich.table import Table
 
 from deepr_hw import reference
 from deepr_hw.console import CONSOLE
-from deepr_hw.engines import ENGINES, get_engine
+from deepr_hw.targets import ENGINES, get_engine
 from tests.random_nets import random_codes, random_net
 
 HLS4ML = [name for name in ENGINES if name.startswith("hls4ml") or name == "csim"]

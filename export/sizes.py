@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 
 from deepr_hw.ir import IntNet, SparseMatrix, netfile
 
-from . import compact
+from .compact import container
 from .onnx import flavours as onnx_flavours
 
 
@@ -53,10 +53,10 @@ def sizes(net: IntNet) -> list[Size]:
             except ValueError as error:
                 rows.append(Size(f"ONNX {flavour}", "file", None, str(error)))
     rows.append(_rtl_image(net))
-    packed = compact.pack(net)
+    packed = container.pack(net)
     rows.append(Size("compact container", "file", len(packed)))
     rows.append(Size("compact container, xz", "file", len(lzma.compress(packed, preset=9 | lzma.PRESET_EXTREME))))
-    positions, gaps, weights = compact.position_bits(net), gap_entropy_bits(net), weight_entropy_bits(net)
+    positions, gaps, weights = container.position_bits(net), gap_entropy_bits(net), weight_entropy_bits(net)
     per_weight = f"weights: {weights / max(1, net.n_connections):.2f} bits each"
     rows.append(
         Size("positions and weights", "entropy", (positions + weights) / 8, f"log2(N over K) per layer, {per_weight}")

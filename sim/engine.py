@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from deepr_hw import reference
-from deepr_hw.engine_run import EngineRun
 from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.export.rtl import timing as rtl_timing
 from deepr_hw.export.rtl.geometry import STREAM_BYTES, Geometry
@@ -16,6 +15,7 @@ from deepr_hw.export.rtl.package import beats_text
 from deepr_hw.export.rtl.schedule import Schedule, required_geometry, schedule
 from deepr_hw.files import make_folder, write_text
 from deepr_hw.ir import IntNet
+from deepr_hw.target import EngineRun
 
 from . import runner
 

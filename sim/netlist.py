@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from deepr_hw import reference
-from deepr_hw.engine_run import EngineRun
 from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.export.rtl.geometry import Geometry
 from deepr_hw.files import make_folder, write_text
 from deepr_hw.ir import IntNet
+from deepr_hw.target import EngineRun
 
 from . import engine, open_tools, runner, synth
 from .open_tools import share

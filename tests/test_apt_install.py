@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepr_hw.engines import ENGINES
+from deepr_hw.targets import ENGINES
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "apt-install"
 TOOLS = ("iverilog", "g++", "make", "perl", "ccache", "qemu-x86_64")

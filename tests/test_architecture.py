@@ -10,13 +10,13 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up; a room may import rooms of lower floors, and itself
     {"version", "files", "kernel", "console", "extras", "memory"},
-    {"ir", "devices", "testimony", "engine_run"},
+    {"ir", "devices", "testimony", "target"},
     {"reference", "data"},
     {"sparse_set"},
     {"train"},
     {"estimator", "export"},
     {"sim"},
-    {"engines"},
+    {"targets"},
     {"evidence"},
     {"cli"},
     {"__init__", "__main__"},
@@ -82,7 +82,7 @@ def test_every_file_has_a_room_and_looks_down_only(path):
 
 
 def test_imports_by_string_are_seen(tmp_path):
-    assert "deepr_hw.sim.engine" in imported(ROOT / "deepr_hw" / "engines.py")
+    assert "deepr_hw.sim.engine" in imported(ROOT / "sim" / "target.py")
 
 
 def test_the_reference_knows_no_float():

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import deepr_hw.export
-from deepr_hw import cli, engines, reference
-from deepr_hw.engine_run import EngineRun
+from deepr_hw import cli, reference, targets
 from deepr_hw.evidence import verify
 from deepr_hw.ir import Budget, IntNet, netfile, sparse_linear
 from deepr_hw.ir.fixed import Format
+from deepr_hw.target import Engine, EngineRun
 from tests.random_nets import random_net
 from tests.simulators import need
 
@@ -29,7 +29,7 @@ def fake_engine(monkeypatch, change):
     module = type(sys)("fake_engine_module")
     module.run = lambda net, x, workdir: change(reference.logits(net, x))
     monkeypatch.setitem(sys.modules, "fake_engine_module", module)
-    monkeypatch.setitem(engines.ENGINES, "fake", ("fake_engine_module:run", {}))
+    monkeypatch.setitem(targets.ENGINES, "fake", Engine("fake", "fake_engine_module:run"))
 
 
 def exit_code(*argv):
@@ -137,7 +137,7 @@ def test_samples_by_engine(monkeypatch):
     assert verify.parse_engines("onnx,icarus:5", 7) == {"onnx": 7, "icarus": 5}
     everything = verify.parse_engines("all,icarus:5", None)
     assert everything["icarus"] == 5
-    assert everything.keys() == {name for name in (*engines.ENGINES, *engines.ENCODERS) if "wrong" not in name}
+    assert everything.keys() == {name for name in targets.ENGINES if "wrong" not in name}
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,7 @@ def test_a_missing_extra_is_named(net_path, tmp_path, capsys, monkeypatch, argv,
 def test_an_engine_of_all_that_is_not_installed_is_a_row_and_a_named_one_is_refused(net_path, capsys, monkeypatch):
     fake_engine(monkeypatch, EngineRun)
     sys.modules["fake_engine_module"].missing_program = lambda options: "fakery is not installed"
-    monkeypatch.setattr(verify, "ENGINES", {"fake": engines.ENGINES["fake"]})
-    monkeypatch.setattr(verify, "ENCODERS", {})
+    monkeypatch.setattr(verify, "ENGINES", {"fake": targets.ENGINES["fake"]})
     assert "engine 'fake': fakery is not installed" in bad(capsys, "verify", net_path, "--engines", "fake")
     assert cli.main(["verify", str(net_path), "--engines", "all"]) == 0
     assert "fake refuses this network: engine 'fake': fakery is not installed" in capsys.readouterr().out

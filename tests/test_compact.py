@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from deepr_hw.export import compact
+from deepr_hw.export.compact import container as compact
 from deepr_hw.ir import Budget, IntNet, fixed, sparse_linear
 from deepr_hw.ir.fixed import Format
 from deepr_hw.ir.netfile import to_parts

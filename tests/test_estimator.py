@@ -265,7 +265,7 @@ def test_momentum_and_a_cosine(digits):
 def test_the_network_goes_to_file_and_engine(fitted, digits, tmp_path):
     net, codes = fitted.to_intnet(), fitted.encode(digits[2])
     netfile.save(net, tmp_path / "net.safetensors")
-    run = engines.get_engine("onnx")(netfile.load(tmp_path / "net.safetensors"), codes, tmp_path)
+    run = targets.get_engine("onnx")(netfile.load(tmp_path / "net.safetensors"), codes, tmp_path)
     np.testing.assert_array_equal(run.logits * 2.0**-net.logit_frac, fitted.decision_function(digits[2]))
 
 

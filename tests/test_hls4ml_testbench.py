@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
-from deepr_hw.engines import get_engine
 from deepr_hw.export.hls4ml import project as hls4ml_project
 from deepr_hw.export.hls4ml.testbench import build_bench, run_bench
+from deepr_hw.targets import get_engine
 from tests.random_nets import random_codes, random_net
 
 

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deepr_hw import reference
-from deepr_hw.engines import get_engine
 from deepr_hw.export.onnx import emulated as onnx_emulated
 from deepr_hw.export.onnx import qdq as onnx_qdq
+from deepr_hw.targets import get_engine
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import mnist_shaped
 

@@ -8,7 +8,6 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from deepr_hw import reference
-from deepr_hw.engines import ENGINES, get_engine
 from deepr_hw.export.onnx import integer as onnx_integer
 from deepr_hw.export.onnx import qdq as onnx_qdq
 from deepr_hw.export.onnx import qonnx_export
@@ -16,6 +15,7 @@ from deepr_hw.export.onnx.count import count_connections
 from deepr_hw.export.onnx.session import LEVELS, run_model
 from deepr_hw.ir import Budget, IntNet, fixed, sparse_linear
 from deepr_hw.ir.fixed import Format
+from deepr_hw.targets import ENGINES, get_engine
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import (
     codes_as_logits,
@@ -75,8 +75,11 @@ def test_qonnx_executor_agrees(seed, tmp_path):
     "engine",
     [
         name
-        for name, (target, _) in ENGINES.items()
-        if "onnx_" in target and "emulated" not in target and "wrong" not in name
+        for name, engine in ENGINES.items()
+        if str(engine.run).startswith("deepr_hw.export.onnx")
+        and not engine.encodes
+        and "-no-vnni" not in name
+        and not engine.shows_fault
     ],
 )
 def test_engines_agree_on_the_mnist_shape(engine, tmp_path):

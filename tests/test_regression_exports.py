@@ -9,7 +9,6 @@ import onnx
 import pytest
 
 from deepr_hw import cli, reference
-from deepr_hw.engines import get_engine
 from deepr_hw.evidence.info import describe
 from deepr_hw.evidence.verify import random_samples
 from deepr_hw.export.hls4ml import input as hls4ml_input
@@ -23,6 +22,7 @@ from deepr_hw.export.rtl import c_decoder
 from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.ir import netfile
 from deepr_hw.ir.affine import Affine
+from deepr_hw.targets import get_engine
 from tests.random_nets import random_codes, random_net
 
 ENGINES = (

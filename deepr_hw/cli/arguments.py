@@ -1,15 +1,16 @@
 """The arguments of every command. Imports nothing heavy: ``--help`` answers at once."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from deepr_hw.devices.area import LANES
+from deepr_hw.targets import ENGINES, TARGETS
 from deepr_hw.version import __version__
 
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
-_ENGINES = "onnx,onnx-unoptimized,onnx-codes,c-codes,hls4ml,verilator,icarus"
 """What ``verify`` and ``run`` compare unless told otherwise."""
 
 _EPILOG = """\
@@ -88,6 +89,10 @@ def _unit(text: str) -> float:
     return value
 
 
+_TYPES: dict[Any, Any] = {"positive": _positive, "lanes": _lanes}
+"""What a target's options may call their type."""
+
+
 def _command(commands: _Commands, body: str, summary: str, examples: str) -> argparse.ArgumentParser:
     name = body.split(":")[1].strip("_").replace("_", "-")
     parser = commands.add_parser(
@@ -143,7 +148,7 @@ def _add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engines",
         metavar="LIST",
-        default=_ENGINES,
+        default=",".join(engine.name for engine in ENGINES.values() if engine.default),
         help="comma-separated, each NAME or NAME:SAMPLES; all is every one (default: %(default)s)",
     )
     parser.add_argument(
@@ -263,45 +268,31 @@ def _add_export(commands: _Commands) -> None:
         "  deepr-hw export hls4ml runs/digits/net.safetensors --out build/hls4ml --reuse-factor 16\n"
         "  deepr-hw export rtl runs/digits/net.safetensors --out build/rtl --lanes 8\n",
     )
-    parser.add_argument("target", choices=("onnx", "hls4ml", "rtl"))
+    parser.add_argument(
+        "target",
+        choices=TARGETS,
+        help="; ".join(f"{target.name}: {target.summary}" for target in TARGETS.values()),
+    )
     parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
-    for option, of, settings in _EXPORT_OPTIONS:
-        parser.add_argument(f"--{option}", **settings | {"help": f"{of}: {settings['help']}"})
-    parser.set_defaults(option_targets={option.replace("-", "_"): of for option, of, _ in _EXPORT_OPTIONS})
+    for name, owners in _export_options().items():
+        settings = dict(owners[0][1])
+        settings["type"] = _TYPES.get(settings.get("type"), settings.get("type", str))
+        settings["help"] = f"{', '.join(target for target, _ in owners)}: {settings['help']}"
+        parser.add_argument(f"--{name}", **settings)
+    parser.set_defaults(
+        option_targets={name.replace("-", "_"): [t for t, _ in owners] for name, owners in _export_options().items()}
+    )
     _add_json(parser)
 
 
-_EXPORT_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("flavour", "onnx", {"choices": ("integer", "qdq", "qonnx"), "help": "operators (default: integer)"}),
-    (
-        "batch",
-        "onnx",
-        {
-            "metavar": "N",
-            "help": "samples per call in every shape, or a name for an open batch (default: open; qonnx: 1)",
-        },
-    ),
-    (
-        "backend",
-        "hls4ml",
-        {"choices": ("Vitis", "Vivado", "Quartus", "Catapult"), "help": "compiler the C++ is for (default: Vitis)"},
-    ),
-    ("reuse-factor", "hls4ml", {"metavar": "N", "type": _positive, "help": "connections per multiplier (default: 1)"}),
-    ("io-type", "hls4ml", {"choices": ("io_parallel", "io_stream"), "help": "ports (default: io_parallel)"}),
-    ("lanes", "rtl", {"metavar": "P", "type": _lanes, "help": "multipliers side by side (default: 8)"}),
-    (
-        "stream-bytes",
-        "rtl",
-        {
-            "metavar": "N",
-            "type": int,
-            "choices": (1, 4, 8),
-            "help": "width of the AXI streams in bytes: 1, 4 or 8 (default)",
-        },
-    ),
-)
-"""Options of ``export``: name, the only target that has it, argparse's settings."""
+def _export_options() -> dict[str, list[tuple[str, Mapping[str, Any]]]]:
+    """Options of ``export`` by name: which targets have it, each with argparse's settings."""
+    options: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for target in TARGETS.values():
+        for option in target.options:
+            options.setdefault(option.name, []).append((target.name, option.settings))
+    return options
 
 
 def _add_verify(commands: _Commands) -> None:

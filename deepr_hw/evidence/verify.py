@@ -5,27 +5,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepr_hw import reference
-from deepr_hw.engine_run import EngineRun
-from deepr_hw.engines import ENCODERS, ENGINES, get_encoder, get_engine
 from deepr_hw.extras import MissingToolError
 from deepr_hw.ir import IntNet
-
-DEFAULT_SAMPLES = {
-    "onnx-no-vnni": 500,
-    "qdq-no-vnni": 500,
-    "qonnx": 1000,
-    "qonnx-functions": 1000,
-    **{name: 1000 for name in ENGINES if name.startswith(("hls4ml", "csim"))},
-    "verilator": 200,
-    "icarus": 20,
-    "netlist": 3,
-    "netlist-xilinx": 3,
-}
-"""Samples for engines that need more than microseconds each; the others take every sample given."""
+from deepr_hw.target import EngineRun
+from deepr_hw.targets import ENGINES, get_engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +64,15 @@ def parse_engines(text: str, samples: int | None) -> dict[str, int | None]:
     wanted: dict[str, int | None] = {}
     items = [part.strip() for part in text.split(",") if part.strip()]
     if "all" in items:
-        wanted = {name: samples or DEFAULT_SAMPLES.get(name) for name in (*ENGINES, *ENCODERS) if "wrong" not in name}
+        wanted = {engine.name: samples or engine.samples for engine in ENGINES.values() if not engine.shows_fault}
     for item in items:
         if item == "all":
             continue
         name, _, number = item.partition(":")
         if number and not (number.isascii() and number.isdigit() and len(number) < 10 and int(number) > 0):
             raise ValueError(f"engine {item[:60]!r}: expected NAME or NAME:SAMPLES with a positive number below 10**9")
-        get_encoder(name) if name in ENCODERS else get_engine(name)
-        wanted[name] = int(number) if number else samples or DEFAULT_SAMPLES.get(name)
+        get_engine(name)
+        wanted[name] = int(number) if number else samples or ENGINES[name].samples
     if not wanted:
         raise ValueError("no engine named")
     return wanted
@@ -104,30 +92,19 @@ def random_samples(net: IntNet, n: int, seed: int = 0) -> Samples:
     return samples_of(net, net.input_map.inverse(np.ldexp(codes, -fmt.frac)))
 
 
-def compare(
-    net: IntNet,
-    samples: Samples,
-    name: str,
-    workdir: Path,
-    lanes: int | None = None,
-    waves: Path | None = None,
-    stream_bytes: int | None = None,
-) -> Comparison:
-    """Run engine ``name`` on ``samples`` and count what differs from the reference."""
-    encodes, n = name in ENCODERS, len(samples.codes)
+def compare(net: IntNet, samples: Samples, name: str, workdir: Path, **wanted: Any) -> Comparison:
+    """Run engine ``name`` on ``samples`` and count what differs from the reference; ``wanted`` as in ``get_engine``."""
+    encodes, n = ENGINES[name].encodes, len(samples.codes)
     expected = samples.codes if encodes else reference.logits(net, samples.codes)
     comparison = Comparison(name, n, "codes" if encodes else "logits", expected.size, expected.size, 0.0)
     start = time.perf_counter()
     try:
-        if encodes:
-            run, found = None, get_encoder(name)(net, samples.values, workdir)
-        else:
-            run = get_engine(name, lanes, waves, stream_bytes)(net, samples.codes, workdir)
-            found = run.logits
+        outcome = get_engine(name, **wanted)(net, samples.values if encodes else samples.codes, workdir)
     except (ValueError, MissingToolError) as error:
         return replace(comparison, seconds=time.perf_counter() - start, refusal=" ".join(str(error).split()))
+    found = outcome if encodes else outcome.logits
     comparison = replace(comparison, seconds=time.perf_counter() - start, mismatches=_mismatches(found, expected))
-    return comparison if run is None else _with_counts(comparison, run, net)
+    return comparison if encodes else _with_counts(comparison, outcome, net)
 
 
 def _mismatches(found: np.ndarray, expected: np.ndarray) -> int:
@@ -138,7 +115,7 @@ def _mismatches(found: np.ndarray, expected: np.ndarray) -> int:
 
 def _with_counts(comparison: Comparison, run: EngineRun, net: IntNet) -> Comparison:
     """``comparison`` with what a simulated engine counted."""
-    n_expected = None if run.n_macs is None else net.n_connections * comparison.samples
+    n_expected = None if run.n_macs is None else net.macs_per_sample * comparison.samples
     return replace(
         comparison,
         cycles_per_sample=run.cycles_per_sample,
@@ -152,23 +129,19 @@ def verify(
     net: IntNet,
     samples: Samples,
     engines: Mapping[str, int | None],
-    lanes: int | None = None,
-    waves: Path | None = None,
     started: Callable[[str], object] = lambda name: None,
-    stream_bytes: int | None = None,
+    **wanted: Any,
 ) -> Iterator[Comparison]:
     """Compare each engine in turn, on the first so many of ``samples`` (None: all), and yield what came out. An engine
     that refuses the network yields that.
 
-    ``lanes``, ``waves`` and ``stream_bytes`` are for the engines that are the RTL's (None: their default, no
-    waveforms); ``started`` is told the engine's name before it runs.
+    ``started`` is told an engine's name before it runs; ``wanted`` (``lanes``, ``waves``, ``stream_bytes``) is for the
+    engines that accept it.
     """
     for name, n in engines.items():
         started(name)
         with tempfile.TemporaryDirectory(prefix="deepr_hw_") as workdir:
-            yield compare(
-                net, Samples(samples.values[:n], samples.codes[:n]), name, Path(workdir), lanes, waves, stream_bytes
-            )
+            yield compare(net, Samples(samples.values[:n], samples.codes[:n]), name, Path(workdir), **wanted)
 
 
 def as_json(net: IntNet, comparisons: list[Comparison]) -> dict[str, object]:

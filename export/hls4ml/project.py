@@ -16,11 +16,11 @@ import numpy as np
 from hls4ml.backends import get_backend
 from hls4ml.model.graph import ModelGraph
 
-from deepr_hw.engine_run import EngineRun
 from deepr_hw.files import make_folder, write_text
 from deepr_hw.ir import IntNet, SparseLinear, linear_layers, netfile
 from deepr_hw.ir.fixed import Format, signed_bits
 from deepr_hw.reference import check_codes, logits
+from deepr_hw.target import EngineRun
 
 from . import sparse as hls4ml_sparse
 from .arrays import count_connections

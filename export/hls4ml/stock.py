@@ -18,12 +18,12 @@ from hls4ml.utils import config_from_onnx_model
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.cleanup import cleanup_model
 
-from deepr_hw.engine_run import EngineRun
 from deepr_hw.export.onnx import qonnx_export
 from deepr_hw.files import make_folder
 from deepr_hw.ir import IntNet, linear_layers
 from deepr_hw.ir.affine import IDENTITY
 from deepr_hw.reference import check_codes
+from deepr_hw.target import EngineRun
 
 from . import tensor_names as hls4ml_tensor_names
 from .compile import missing_program, predict

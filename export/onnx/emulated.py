@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from deepr_hw import version
-from deepr_hw.engine_run import EngineRun
 from deepr_hw.ir import IntNet
+from deepr_hw.target import EngineRun
 
 from . import integer as onnx_integer
 from . import qdq as onnx_qdq

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from deepr_hw.engine_run import EngineRun
 from deepr_hw.files import make_folder, write_bytes
 from deepr_hw.ir import IntNet, Layer, SparseLinear
 from deepr_hw.ir.fixed import Format
+from deepr_hw.target import EngineRun
 
 from .count import count_connections
 from .graph import DYNAMIC, Graph, answer, describe, natural_input

@@ -102,10 +102,10 @@ def verify_net(net: IntNet, args: Namespace, source: str | None) -> Outcome:
             net,
             samples,
             wanted,
-            args.lanes,
-            args.waves,
             lambda name: status.update(f"verify: {name}"),
-            args.stream_bytes,
+            lanes=args.lanes,
+            waves=args.waves,
+            stream_bytes=args.stream_bytes,
         )
         for c in compared:
             comparisons.append(c)

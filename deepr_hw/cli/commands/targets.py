@@ -1,7 +1,6 @@
 """``export``, ``hls``, ``synth``, ``load-diff`` and ``certify``."""
 
 import errno
-import importlib
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -10,41 +9,36 @@ from typing import Any
 from rich.table import Table
 
 from deepr_hw.console import CONSOLE
-from deepr_hw.extras import missing
 from deepr_hw.files import check_folder, check_writable, folder_for, write_text
 from deepr_hw.ir import IntNet, netfile
+from deepr_hw.targets import TARGETS, fetch
 from deepr_hw.train.runfolder import locked
 
 from . import Outcome
-
-EXPORTERS = {"onnx": "onnx_flavours", "hls4ml": "hls4ml_project", "rtl": "rtl_image"}
 
 
 def export(args: Namespace) -> Outcome:
     """``deepr-hw export``."""
     options = {name: value for name in args.option_targets if (value := getattr(args, name)) is not None}
     for name in options:
-        if (target := args.option_targets[name]) != args.target:
-            raise ValueError(f"--{name.replace('_', '-')}: only export {target} has it")
+        if args.target not in (owners := args.option_targets[name]):
+            raise ValueError(f"--{name.replace('_', '-')}: only export {' and '.join(owners)} has it")
     return export_net(netfile.load(args.net), args.target, args.out, options), True
 
 
 def export_net(net: IntNet, target: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Write ``net`` for ``target`` into ``folder``; what was written. Raises ``MissingToolError`` for a
     missing package."""
-    module = exporter(target)
+    write = exporter(target)
     with folder_for(folder):
-        written: dict[str, Any] = module.export(net, folder, **options)
+        written: dict[str, Any] = write(net, folder, **options)
     CONSOLE.print(f"{target}: {written.get('path', folder)}", markup=False)
     return written
 
 
 def exporter(target: str) -> Any:
-    """The module that writes networks for ``target``. Raises ``MissingToolError`` for a missing package."""
-    try:
-        return importlib.import_module(f"deepr_hw.export.{EXPORTERS[target]}")
-    except ModuleNotFoundError as error:
-        raise missing(f"export {target}", error) from None
+    """The function that writes networks for ``target``. Raises ``MissingToolError`` for a missing package."""
+    return fetch(f"export {target}", TARGETS[target].export)
 
 
 def synth(args: Namespace) -> Outcome:

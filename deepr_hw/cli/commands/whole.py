@@ -12,6 +12,7 @@ from deepr_hw.evidence.report import write_report
 from deepr_hw.extras import MissingToolError
 from deepr_hw.files import check_folder, write_text
 from deepr_hw.ir import IntNet, netfile
+from deepr_hw.targets import TARGETS
 from deepr_hw.train.config import load_config
 from deepr_hw.train.runfolder import MADE_OF_NET, NET, claim, clear, write_record
 
@@ -20,11 +21,8 @@ from .networks import check_verification, print_info, verify_net
 from .targets import certify_run, export_net, exporter
 from .training import check_plots, config_name, train_claimed
 
-_FLAVOURS = ("integer", "qdq", "qonnx")
 _EXPORTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"onnx/{flavour}.onnx": ("onnx", {"flavour": flavour}) for flavour in _FLAVOURS},
-    "hls4ml": ("hls4ml", {}),
-    "rtl": ("rtl", {}),
+    path: (target.name, dict(options)) for target in TARGETS.values() for path, options in target.artefacts.items()
 }
 """Artefact in the folder of a run -> target and options of its export."""
 

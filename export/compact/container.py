@@ -39,10 +39,12 @@ from typing import Any
 
 import numpy as np
 
+from deepr_hw import reference
 from deepr_hw.files import write_bytes
 from deepr_hw.ir import IntNet, SparseMatrix
 from deepr_hw.ir.fixed import index_dtype, signed_bits
 from deepr_hw.ir.netfile import from_parts, to_parts
+from deepr_hw.target import EngineRun
 
 MAGIC = b"DEEPRK03"
 _OLD_MAGIC = b"DEEPRK01"
@@ -294,6 +296,18 @@ def _read_matrix(reader: _Reader, name: str, n_in: int, n_out: int, old: bool = 
 def save(net: IntNet, path: Path) -> None:
     """Write ``net`` to ``path``, whole or not at all."""
     write_bytes(Path(path), pack(net))
+
+
+def export(net: IntNet, out_dir: Path) -> dict[str, Any]:
+    """Write ``out_dir/net.compact``; returns its path and size."""
+    path = Path(out_dir) / "net.compact"
+    save(net, path)
+    return {"path": str(path), "bytes": path.stat().st_size, "n_connections": load(path).n_connections}
+
+
+def run(net: IntNet, x: np.ndarray, workdir: Path) -> EngineRun:
+    """Engine: the reference, on what comes back out of the container."""
+    return EngineRun(reference.logits(unpack(pack(net)), x))
 
 
 def load(path: Path) -> IntNet:

@@ -1,0 +1,1 @@
+"""The frozen network in as few bytes as its entropy allows, nearly."""
