@@ -60,11 +60,11 @@ def imported(path: Path) -> set[str]:
             stem = ".".join([*base, *([node.module] if node.module else [])])
             found |= {f"{stem}.{alias.name}" for alias in node.names}
     texts = {name for name in BY_NAME.findall(text) if (ROOT / Path(*name.split("."))).with_suffix(".py").exists()}
-    return {name for name in found | texts if name.split(".")[0] == "deepr_hw"}
+    return found | texts
 
 
 def rooms_seen(path: Path) -> set[str]:
-    names = {name.split(".")[1] for name in imported(path) if "." in name}
+    names = {name.split(".")[1] for name in imported(path) if name.startswith("deepr_hw.")}
     return {"version" if name == "__version__" else name for name in names}
 
 
@@ -75,6 +75,7 @@ def test_every_file_has_a_room_and_looks_down_only(path):
         assert path.name == "__init__.py"
         return
     assert room in FLOOR, f"{path}: no room; say in FLOORS where it belongs"
+    assert not {name.split(".")[0] for name in imported(path)} & {"tests", "bench"}, f"{path} leans on tests or benches"
     for seen in rooms_seen(path) - {room}:
         assert seen in FLOOR, f"{path} imports {seen}, which is no room"
         assert FLOOR[seen] < FLOOR[room], f"{path} looks up to {seen}"

@@ -12,7 +12,7 @@ from deepr_hw.kernel import jit
 from deepr_hw.train.compiled import make_scratch
 from deepr_hw.train.freeze import freeze
 from deepr_hw.train.sparse_linear import backward, forward, load_batch, loss_and_slope
-from tests.oracles.layers import gradients
+from tests.oracles.layers import gradients, layer_views
 from tests.random_models import random_model
 
 
@@ -63,7 +63,7 @@ def test_step_equals_numpy(seed, quantized, weighted):
     smoothing = 0.1 * (seed % 3)
     weights = random_weights(seed, 13) if weighted else EVEN
     loss, logits, grad, bias_grad = kernel_gradients(model, x[:13], labels, 16, smoothing, weights)
-    views = model.layer_views()
+    views = layer_views(model)
     expected = gradients(views, x[:13].T.astype(float), labels, smoothing, weights if weighted else 1.0)
     if quantized:
         np.testing.assert_array_equal(logits, expected[1])
@@ -83,7 +83,7 @@ def test_step_equals_numpy(seed, quantized, weighted):
 def test_numpy_gradient_equals_finite_differences(seed, regression, weights):
     model, x = random_model(seed, quantized=False, max_width=8)
     labels = random_goal(2 * seed + regression, 5, model.sizes[-1])
-    views = model.layer_views()
+    views = layer_views(model)
     for view in views:
         object.__setattr__(view, "weight", view.weight.astype(np.float64))
     codes = x[:5].T.astype(float)

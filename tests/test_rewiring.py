@@ -7,10 +7,11 @@ from deepr_hw.kernel.noise import NORMAL_TABLE, below, normal, seed_state
 from deepr_hw.sparse_set.budget import Partition, make_partition
 from deepr_hw.sparse_set.connections import choose_distinct, draw_positions, first_partition, make_connections
 from deepr_hw.sparse_set.draw import as_arrays, as_groups, recount
-from deepr_hw.sparse_set.rewire import grow_connections, insert, remove, rewire, rewire_numpy
+from deepr_hw.sparse_set.rewire import grow_connections, insert, remove, rewire
 from deepr_hw.sparse_set.share import share_per_layer
 from deepr_hw.sparse_set.step import update
 from deepr_hw.train.config import BudgetConfig
+from tests.oracles.rewire import rewire_numpy
 
 SIZES = (7, 5, 4)
 

@@ -1,6 +1,6 @@
 """Rewiring: what died leaves the sorted set, as many uniformly drawn dormant positions of the same group enter it.
 
-The arrays are edited in place, two passes of block moves per step. ``rewire_numpy`` says the same as one reads it.
+The arrays are edited in place, two passes of block moves per step.
 """
 
 import numpy as np
@@ -175,35 +175,3 @@ def grow_connections(
         c.weight[where] *= np.float32(scale)
     c.grad = np.zeros(k, np.float32)
     return c
-
-
-def rewire_numpy(connections: Connections, dead: np.ndarray, rng: np.random.Generator) -> None:
-    """What ``rewire`` does, as one reads it in the paper: the reference of the tests.
-
-    dead : (K,) bool, theta < 0
-    """
-    partition = connections.partition
-    sizes = partition.sizes
-    layer_of_source = np.repeat(np.arange(len(sizes) - 1), sizes[:-1])
-    source, layer = connections.sources(), connections.layers()
-    held = list(
-        zip(
-            source[~dead].tolist(), connections.out_idx[~dead].tolist(), connections.weight[~dead].tolist(), strict=True
-        )
-    )
-    occupied = {(s, o) for s, o, _ in held}
-    groups = partition.groups(source, layer, connections.out_idx)
-    for g in groups[dead]:
-        dormant = [
-            (s, o)
-            for s in range(sum(sizes[:-1]))
-            for o in range(sizes[layer_of_source[s] + 1])
-            if (s, o) not in occupied and partition.groups(s, layer_of_source[s], o) == g
-        ]
-        position = dormant[rng.integers(len(dormant))]
-        occupied.add(position)
-        held.append((*position, float(rng.choice((0.0, -0.0)))))
-    held.sort(key=lambda entry: entry[:2])
-    connections.out_idx[:] = [o for _, o, _ in held]
-    connections.weight[:] = np.array([w for _, _, w in held], np.float32)
-    connections.indptr[1:] = np.cumsum(np.bincount([s for s, _, _ in held], minlength=connections.indptr.size - 1))

@@ -13,7 +13,6 @@ from deepr_hw.sparse_set.draw import Arrays, as_arrays
 from deepr_hw.sparse_set.partition import Partition
 from deepr_hw.sparse_set.rewire import grow_connections
 from deepr_hw.sparse_set.step import encode
-from tests.oracles.layers import LayerView
 
 from .config import AUTO_BATCH, Config
 from .scales import activation_format, weight_format
@@ -87,27 +86,6 @@ class Model:
         rows = [(x, w, x * w / y) for x, w, y in zip(x_steps, w_steps, y_steps, strict=True)]
         top = [0.0 if fmt is None else float(fmt.hi) for fmt in self.y_formats] + [float(self.quantized)]
         return np.array(rows, dtype), np.array(top, dtype)
-
-    def layer_views(self) -> list[LayerView]:
-        """Each layer for the readable NumPy version."""
-        c, level = self.connections, np.cumsum((0, *self.sizes))
-        source, (steps, _) = c.sources(), self.scales(np.float64)
-        y_formats = [*self.y_formats, None]
-        return [
-            LayerView(
-                self.sizes[i + 1],
-                source[where] - level[i],
-                c.out_idx[where],
-                self.values[where],
-                self.bias[level[i + 1] : level[i + 2]].astype(np.float64),
-                steps[i, 0],
-                steps[i, 1],
-                y_formats[i],
-                self.quantized,
-                i + 2 < len(self.sizes),
-            )
-            for i, where in enumerate(c.layer_slices())
-        ]
 
     def encode(self) -> None:
         """Bring the weight codes up to date with the weights."""

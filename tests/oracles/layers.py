@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepr_hw.ir.fixed import Format
+from deepr_hw.train.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,28 @@ class LayerView:
         d_x = np.zeros_like(x, np.float64)
         np.add.at(d_x, self.in_idx, self.w_step * self.weight.astype(np.float64)[:, None] * d_acc[self.out_idx])
         return d_weight, d_acc.sum(axis=1), d_x
+
+
+def layer_views(model: Model) -> list[LayerView]:
+    """Each layer of a network in training."""
+    c, level = model.connections, np.cumsum((0, *model.sizes))
+    source, (steps, _) = c.sources(), model.scales(np.float64)
+    y_formats = [*model.y_formats, None]
+    return [
+        LayerView(
+            model.sizes[i + 1],
+            source[where] - level[i],
+            c.out_idx[where],
+            model.values[where],
+            model.bias[level[i + 1] : level[i + 2]].astype(np.float64),
+            steps[i, 0],
+            steps[i, 1],
+            y_formats[i],
+            model.quantized,
+            i + 2 < len(model.sizes),
+        )
+        for i, where in enumerate(c.layer_slices())
+    ]
 
 
 def cross_entropy_numpy(
