@@ -47,7 +47,7 @@ def ties_net() -> IntNet:
     rng = np.random.default_rng(1)
     hidden = random_layer(rng, 20, 30, PIXEL, last=False, corner="ties")
     last = random_layer(rng, 30, 10, hidden.y_format, last=True)
-    return IntNet((hidden, last), Budget("global", (hidden.n_connections + last.n_connections,)))
+    return IntNet((hidden, last), Budget("global", (hidden.matrix.n_connections + last.matrix.n_connections,)))
 
 
 @pytest.mark.parametrize(("reuse_factor", "io_type"), [(1, "io_parallel"), (64, "io_parallel"), (10**6, "io_stream")])

@@ -62,8 +62,8 @@ def test_our_own_files_return_as_they_were(form, seed, tmp_path):
     for before, after in zip(net.layers, imported.net.layers, strict=True):
         assert (after.x_format, after.y_format) == (before.x_format, before.y_format)
         if "dense" not in form:
-            for name in ("in_idx", "out_idx", "weight"):
-                np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+            for name in ("in_idx", "out_idx", "code"):
+                np.testing.assert_array_equal(getattr(after.matrix, name), getattr(before.matrix, name))
 
 
 @pytest.mark.parametrize("seed", [seed for seed in FLOAT32 if 0 not in counts(seed)])
@@ -82,7 +82,9 @@ def test_agreement_sees_a_flipped_weight(digits):
     layer = imported.net.layers[1]
     weight = layer.matrix.code.copy()
     weight[40] ^= 1
-    changed = replace(imported.net, layers=(imported.net.layers[0], replace(layer, weight=weight)))
+    changed = replace(
+        imported.net, layers=(imported.net.layers[0], replace(layer, matrix=replace(layer.matrix, code=weight)))
+    )
     found = agreement(path, replace(imported, net=changed), digits[1])
     assert 0 < found.logits - found.equal_logits <= 360
 

@@ -143,10 +143,10 @@ def test_a_single_matrix_needs_data_a_bias_a_name_or_the_option(tmp_path):
     path = saved({"arr_0": weight}, tmp_path)
     with pytest.raises(ValueError, match=r"arr_0: shape \(20, 10\) can be \(n_in, n_out\) and \(n_out, n_in\)"):
         read_arrays(path)
-    assert read_arrays(path, 10).layers[0].matrix.code.shape == (10, 20)
-    assert read_arrays(path, layout="out-in").layers[0].matrix.code.shape == (10, 20)
-    assert read_arrays(saved({"arr_0": weight, "arr_1": bias}, tmp_path)).layers[0].matrix.code.shape == (20, 10)
-    assert read_arrays(saved({"weight": weight}, tmp_path)).layers[0].matrix.code.shape == (10, 20)
+    assert read_arrays(path, 10).layers[0].weight.shape == (10, 20)
+    assert read_arrays(path, layout="out-in").layers[0].weight.shape == (10, 20)
+    assert read_arrays(saved({"arr_0": weight, "arr_1": bias}, tmp_path)).layers[0].weight.shape == (20, 10)
+    assert read_arrays(saved({"weight": weight}, tmp_path)).layers[0].weight.shape == (10, 20)
 
 
 def test_masks_of_pytorchs_pruning_are_the_connections(tmp_path):

@@ -243,7 +243,7 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path):
     [
         (lambda b: b[: len(b) // 2], "not a whole checkpoint"),
         (lambda b: b"", "not a whole checkpoint"),
-        (lambda b: b.replace(b"deepr_hw.train.checkpoint", b"deepr_hw.cucumbersk"), "metadata format"),
+        (lambda b: b.replace(b"deepr_hw.train.checkpoint", b"deepr_hw.garden.cucumbers"), "metadata format"),
     ],
 )
 def test_resume_refuses_a_damaged_checkpoint(tmp_path, spoil, message):
