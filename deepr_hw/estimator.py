@@ -111,7 +111,7 @@ class DeepREstimator(BaseEstimator, ABC):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on samples ``X`` (n, n_features) and what is right for them: labels ``y`` (n,) of a classifier,
         numbers (n,) or (n, n_outputs) of a regressor.
 
@@ -136,7 +136,7 @@ class DeepREstimator(BaseEstimator, ABC):
         check_is_fitted(self)
         return self.net_
 
-    def encode(self, X: ArrayLike) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+    def encode(self, X: ArrayLike) -> np.ndarray:
         """(n, n_features) codes of samples ``X``, see ``IntNet.encode``."""
         check_is_fitted(self)
         return self.net_.encode(validate_data(self, X, reset=False))
@@ -147,7 +147,7 @@ class DeepREstimator(BaseEstimator, ABC):
         """Outputs of the network."""
 
     @abstractmethod
-    def _checked(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+    def _checked(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         """Samples and right answers as arrays. Raises ``ValueError`` for unsound ones."""
 
     @abstractmethod
@@ -175,7 +175,7 @@ class DeepREstimator(BaseEstimator, ABC):
         """What the weights of samples are multiplied with for the class they are of."""
         return 1.0
 
-    def _logits(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+    def _logits(self, X: ArrayLike) -> np.ndarray:
         """(n, n_out) integer logits of samples ``X``."""
         return reference.logits(self.to_intnet(), self.encode(X))
 
@@ -510,25 +510,25 @@ class DeepRClassifier(ClassifierMixin, DeepREstimator):
             raise ValueError(f"classes = {named} differs from the first call's {self.classes_}")
         return self._fit_part(X, y, sample_weight, named)
 
-    def decision_function(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """The integer logits times ``2**-logit_frac``: (n, n_classes) float64; for two classes (n,), the second's
         minus the first's. Exact."""
         logits = self._logits(X).astype(np.int64)
         real = np.ldexp(logits, -self.net_.logit_frac)
         return real[:, 1] - real[:, 0] if len(self.classes_) == 2 else real
 
-    def predict(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """(n,) label of each sample: the largest integer logit, ties to the first of ``classes_``."""
         best = reference.predict(self.to_intnet(), self.encode(X))
         return self.classes_[best]
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """(n, n_classes) softmax of the logits' real values."""
         logits = np.ldexp(self._logits(X).astype(np.int64), -self.net_.logit_frac)
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
 
-    def _checked(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+    def _checked(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         x, labels = validate_data(self, X, y, reset=reset)
         check_classification_targets(labels)
         return x, labels
@@ -595,7 +595,7 @@ class DeepRRegressor(RegressorMixin, DeepREstimator):
 
     _task = "regression"
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """One epoch on a part of the data. The first call fixes the units of inputs and outputs.
 
         sample_weight : as in ``fit``, beside the other samples of this call
@@ -605,7 +605,7 @@ class DeepRRegressor(RegressorMixin, DeepREstimator):
         """
         return self._fit_part(X, y, sample_weight)
 
-    def predict(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """(n,) or (n, n_outputs) answers in the unit of ``y``, as the first ``y`` was shaped: the float32 numbers of
         ``IntNet.decode``, as float64."""
         logits = self._logits(X)
@@ -617,7 +617,7 @@ class DeepRRegressor(RegressorMixin, DeepREstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _checked(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+    def _checked(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         x, targets = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
         targets = targets.astype(np.float64)
         check_targets("y", targets, len(x))

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from deepr_hw import DeepRClassifier, DeepRRegressor, engines, estimator, reference
+from deepr_hw import DeepRClassifier, DeepRRegressor, estimator, reference, targets
 from deepr_hw.estimator import held_out
 from deepr_hw.export.onnx import flavours as onnx_flavours
 from deepr_hw.export.onnx import qdq as onnx_qdq
@@ -34,7 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarn
 
 KINDS = pytest.mark.parametrize("kind", ["classifier", "regressor"])
 ANOTHER_COURSE = {
-    "check_sample_weight_equivalence_on_dense_data": "a sample of weight 2 is in one batch of an epoch, two of weight 1 are in two: the steps differ"
+    "check_sample_weight_equivalence_on_dense_data": "a sample of weight 2 is in one batch of an epoch, "
+    "two of weight 1 are in two: the steps differ"
 }
 
 
