@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-RTL = Path(__file__).resolve().parent.parent / "rtl"
+RTL = Path(__file__).resolve().parent.parent.parent / "rtl"
 FILE_LIST = "deepr.f"
 
 
