@@ -141,7 +141,7 @@ def _check_fit(geometry: Geometry, need: Geometry) -> None:
 
 def _descriptor(layer: SparseLinear, i: int, final: bool, last_row: int) -> int:
     """``descriptor_t`` of layer ``i``."""
-    layer, how = net.layers[i], {}
+    how: dict[str, int] = {}
     if layer.y_format is not None:
         magnitude = layer.y_format.bits - layer.y_format.signed
         how = {
@@ -151,7 +151,7 @@ def _descriptor(layer: SparseLinear, i: int, final: bool, last_row: int) -> int:
         }
     return int(
         DESCRIPTOR.pack(
-            layer__is_final=i == len(net.layers) - 1,
+            layer__is_final=final,
             layer__reads_input=i == 0,
             layer__x_signed=layer.x_format.signed,
             last_row=last_row,
