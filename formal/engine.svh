@@ -19,7 +19,8 @@ always_ff @(posedge clk_i) begin
     frame_length: assert (!m_valid_o || m_last_o == (beats_q == last_class));
     if (past_q && $past(rst_ni && m_valid_o && !m_ready_i)) begin
       valid_holds: assert (m_valid_o);
-      beat_holds: assert (m_last_o == $past(m_last_o));
+      last_holds: assert (m_last_o == $past(m_last_o));
+      data_holds: assert (m_data_o == $past(m_data_o) && m_class_o == $past(m_class_o));
     end
   end
 end
