@@ -1,6 +1,6 @@
 """The registers behind the AXI4-Lite port and the error causes: one table, and what is written from it.
 
-    python -m deepr_hw.export.rtl_registers
+    python -m deepr_hw.export.rtl.registers
 
 writes the block in ``rtl/deepr_pkg.sv`` and the tables in ``rtl/README.md`` anew; an export writes ``c_header``.
 """
