@@ -26,8 +26,9 @@ import numpy as np
 
 from deepr_hw import reference
 from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.ir import IntNet
 from deepr_hw.sim import engine, formal, runner
-from tests.random_nets import random_codes, random_net
+from tests.random_nets import extreme_net, random_codes, random_net
 from tests.test_sim_benches import case
 
 OPERATORS = (
@@ -107,8 +108,8 @@ def mutants(module: str, text: str) -> Iterator[Mutant]:
                 yield Mutant(module, number, line.strip(), changed.strip())
 
 
-def _player(lanes: int, seed: int, idle: int, folder: Path) -> bool:
-    net = random_net(seed)
+def _player(lanes: int, seed: int, idle: int, folder: Path, make: Callable[[int], IntNet] = random_net) -> bool:
+    net = make(seed)
     x = random_codes(net, 6)
     image = rtl_image.build(net, lanes)
     played = engine.play(image, x, folder, "icarus", idle, idle)
@@ -173,6 +174,7 @@ def checks(module: str, folder: Path) -> Iterator[tuple[str, Callable[[], bool]]
     if module in UNITS:
         yield "unit bench", lambda: _unit(module, folder / "unit")
     yield "player, 4 lanes", lambda: _player(4, 21, 0, folder / "p4")
+    yield "player, 33 bits", lambda: _player(4, 3, 0, folder / "p33", extreme_net)
     yield "engine bench, 2 lanes", lambda: _bench(2, 1, folder / "b2")
     for task in formal.tasks():
         if task.startswith(module.removeprefix("deepr_")) and task not in ("engine", "logits_data"):  # minutes each
