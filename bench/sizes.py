@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from deepr_hw.console import CONSOLE
-from deepr_hw.export.sizes import as_rows
+from deepr_hw.evidence.sizes import as_rows
 from deepr_hw.ir import Budget, IntNet, fixed, netfile, sparse_linear
 from deepr_hw.ir.fixed import Format
 

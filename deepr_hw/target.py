@@ -32,6 +32,23 @@ class EngineRun:
     utilization: float | None = None
 
 
+@dataclass(frozen=True)
+class Size:
+    """What it takes to write a network down in one way.
+
+    kind    : ``computed``: bytes of plain arrays (connections, biases, tables, no header); ``file``: a whole file as
+              written, with names, formats and labels; ``entropy``: what an ideal code of these symbols spends, each
+              layer with frequencies of its own that cost nothing. A code that knows more than them (which inputs are
+              used, say) can do better
+    n_bytes : None where this way can't hold the network; ``remark`` says why
+    """
+
+    name: str
+    kind: str
+    n_bytes: float | None
+    remark: str = ""
+
+
 Function = str | Callable[..., Any]
 """``module:function``, imported only when it is called for, so that nobody needs a tool that he doesn't use; or the
 function itself."""
@@ -82,9 +99,11 @@ class Target:
     options   : of the export, for the command line
     artefacts : what ``run`` makes: path in the folder of the run -> options of its export
     engines   : what executes it
-    sizes     : ``sizes(net, folder) -> iterable of (name, bytes or None, remark)``: what it takes to write a network
-                down, or None
-    examine   : ``examine(run, net, simulator) -> list of Evidence`` for the certificate, or None
+    sizes     : ``sizes(net, folder) -> iterable of Size``, with an empty folder to write to; or None
+    examine   : ``examine(run, net, simulator) -> list of Evidence`` for the certificate: K counted in what lies in the
+                target's folder of that of a run, and compared with what ``net`` (None where it can't be read) exports
+                to now; ``testimony.py`` helps. Asked only where there is that folder or the run's record names it. Or
+                None
     """
 
     name: str

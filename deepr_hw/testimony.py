@@ -1,4 +1,7 @@
-"""What an artefact of a run says: how many connections it holds, and why it doesn't count as a proof."""
+"""What an artefact of a run says: how many connections it holds, and why it doesn't count as a proof.
+
+Whoever makes an artefact also examines it, with what stands here.
+"""
 
 import json
 from collections.abc import Callable
@@ -7,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .extras import MissingToolError, missing
+from .ir import IntNet
+
+RECORD = "run.json"
+"""What belongs to a run: its id, the network that it ended with, the artefacts made of that."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +61,35 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise ValueError(f"{path.name} holds no JSON object")
     return read
+
+
+def artefacts(run: Path) -> list[str]:
+    """Paths in the folder ``run`` that its record names; none where there is no sound record."""
+    try:
+        return [name for name in read_json(run / RECORD)["artefacts"] if isinstance(name, str)]
+    except (OSError, ValueError, KeyError, TypeError):  # the record's own evidence says so
+        return []
+
+
+def run_of(net: IntNet | None) -> str | None:
+    """The id of the run that ``net`` says it comes from."""
+    return None if net is None else net.provenance.get("run")
+
+
+def other_run(found: object, net: IntNet | None) -> str | None:
+    """The fault of an artefact that names the run ``found``, or None."""
+    if net is None or found == run_of(net):
+        return None
+    return f"belongs to run {found}, the network to run {run_of(net)}"
+
+
+def difference(made: Path, found: Path, by_name: tuple[str, ...] = ()) -> str | None:
+    """What tells the files in ``found`` from those just ``made``, or None; of those called ``by_name`` only whether
+    they are there."""
+    for path in sorted(path for path in made.rglob("*") if path.is_file()):
+        name = path.relative_to(made)
+        if not (found / name).is_file():
+            return f"{name} is absent"
+        if str(name) not in by_name and (found / name).read_bytes() != path.read_bytes():
+            return f"{name} differs from what the IntNet exports to"
+    return None

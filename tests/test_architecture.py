@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up; a room may import rooms of lower floors, and itself
     {"version", "files", "kernel", "console", "extras", "memory"},
-    {"ir", "devices", "testimony", "target"},
-    {"reference", "data"},
+    {"ir", "devices", "target"},
+    {"reference", "data", "testimony"},
     {"sparse_set"},
     {"train"},
     {"estimator", "export"},

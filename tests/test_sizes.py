@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from bench.sizes import random_layer
+from deepr_hw.evidence.sizes import as_rows, sizes
 from deepr_hw.export.compact import container as compact
-from deepr_hw.export.sizes import as_rows, gap_entropy_bits, sizes, weight_entropy_bits
+from deepr_hw.export.compact.sizes import gap_entropy_bits, weight_entropy_bits
 from tests.random_nets import random_net
 from tests.test_onnx_integer import mnist_shaped
 

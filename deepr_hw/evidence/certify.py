@@ -4,10 +4,9 @@
     record     run.json: what belongs to the run is there, the network is the one that the run ended with
     training   smallest and largest number of active connections over all steps (metrics.jsonl, budget.json)
     checkpoint frozen anew it is net.safetensors; log and configuration are those of its training
-    onnx       positions found by walking the graph of every .onnx file
-    hls4ml     initializers of the C++ weight arrays
-    rtl        slots with a multiplication in the memory image, decoded to connections
-    simulation multiply-accumulates that the simulated engine counts per sample when it runs that image
+    onnx, ...  each target as its ``examine`` says: positions found by walking a graph, initializers of C++ arrays,
+               words of a memory image, multiply-accumulates of the simulated engine that runs it
+    verification  verify.json: every engine agreed on this network
 
 A count can agree by accident, so every export is also made anew from the IntNet and must come out the same, and all
 artefacts must name one run.
@@ -21,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from deepr_hw.ir import IntNet, netfile
-from deepr_hw.testimony import Evidence, examine
+from deepr_hw.targets import TARGETS, fetch
+from deepr_hw.testimony import Evidence, artefacts, examine, read_json
 from deepr_hw.train.runfolder import NET, TRAINED
 
-from .certify_exports import examine_exports
 from .certify_training import examine_training
 from .info import describe
+
+VERIFIED = "verify.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def certify(run: Path, simulator: str = "icarus") -> Certificate:
     evidence = [examine("intnet", f"weights in {NET}", count)]
     net = found[0] if found else None
     evidence += examine_training(run, net)
-    evidence += examine_exports(run, net, simulator)
+    evidence += _examine_exports(run, net, simulator)
     facts = {} if net is None else describe(net)
     hashes = {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -78,6 +79,31 @@ def certify(run: Path, simulator: str = "icarus") -> Certificate:
         if path.is_file()
     }
     return Certificate(tuple(_agreeing(evidence)), facts.get("connectivity"), facts.get("connectivity_formula"), hashes)
+
+
+def _examine_exports(run: Path, net: IntNet | None, simulator: str) -> list[Evidence]:
+    """Evidence on what was made of the network: everything that the record names or that is found in the folder."""
+    named = artefacts(run)
+    evidence: list[Evidence] = []
+    for target in TARGETS.values():
+        here = (run / target.name).exists() or any(Path(name).parts[:1] == (target.name,) for name in named)
+        if here and target.examine is not None:
+            evidence += fetch(f"certify: {target.name}", target.examine)(run, net, simulator)
+    if (run / VERIFIED).exists() or VERIFIED in named:
+        evidence.append(
+            examine(
+                "verification", "every engine agreed on this network", lambda: (None, _verified(run / VERIFIED, net))
+            )
+        )
+    return evidence
+
+
+def _verified(path: Path, net: IntNet | None) -> str | None:
+    result = read_json(path)
+    if net is not None and result["intnet"] != netfile.digest(net):
+        return "is about another network"
+    failed = [engine["name"] for engine in result["engines"] if not engine["passed"]]
+    return f"failed: {', '.join(failed)}" if failed else None
 
 
 def _agreeing(evidence: list[Evidence]) -> Iterator[Evidence]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from deepr_hw.ir import IntNet, netfile
-from deepr_hw.testimony import Evidence, examine, read_json
+from deepr_hw.testimony import RECORD, Evidence, examine, other_run, read_json
 from deepr_hw.train.checkpoint import Checkpoint, load_checkpoint
 from deepr_hw.train.loop import frozen_again
-from deepr_hw.train.runfolder import BUDGET, CHECKPOINT, CONFIG, METRICS, NET, RECORD, TRAINED, Identity
+from deepr_hw.train.runfolder import BUDGET, CHECKPOINT, CONFIG, METRICS, NET, TRAINED, Identity
 from deepr_hw.train.runlog import EpochMetrics, as_line
 
 
@@ -38,18 +38,6 @@ def examine_training(run: Path, net: IntNet | None) -> list[Evidence]:
         examine("configuration", f"{CONFIG} is what was trained", lambda: (None, _configuration(run, net, state))),
         last,
     ]
-
-
-def run_of(net: IntNet | None) -> str | None:
-    """The id of the run that ``net`` says it comes from."""
-    return None if net is None else net.provenance.get("run")
-
-
-def other_run(found: object, net: IntNet | None) -> str | None:
-    """The fault of an artefact that names the run ``found``, or None."""
-    if net is None or found == run_of(net):
-        return None
-    return f"belongs to run {found}, the network to run {run_of(net)}"
 
 
 def _record(run: Path, net: IntNet | None) -> str | None:

@@ -22,12 +22,13 @@ import numpy as np
 
 from deepr_hw.data import Dataset
 from deepr_hw.files import folder_for, write_text
+from deepr_hw.testimony import RECORD
 from deepr_hw.version import __version__
 
 from .config import Config, dump_config
 
 CONFIG, METRICS, CHECKPOINT = "config.toml", "metrics.jsonl", "checkpoint.safetensors"
-BUDGET, NET, RECORD = "budget.json", "net.safetensors", "run.json"
+BUDGET, NET = "budget.json", "net.safetensors"
 TRAINED = (CONFIG, METRICS, CHECKPOINT, BUDGET, NET, RECORD)
 """What training leaves in the folder of a run."""
 

@@ -7,4 +7,5 @@ TARGET = Target(
     summary="a container close to the entropy",
     export="deepr_hw.export.compact.container:export",
     engines=(Engine("compact", "deepr_hw.export.compact.container:run"),),
+    sizes="deepr_hw.export.compact.sizes:sizes",
 )

@@ -47,5 +47,5 @@ TARGET = Target(
         Engine("csim", f"{_HERE}.project:run_csim", samples=_SAMPLES),
         Engine("hls4ml-codes", f"{_HERE}.project:encode", samples=_SAMPLES, encodes=True),
     ),
-    examine=f"{_HERE}.arrays:examine",
+    examine=f"{_HERE}.evidence:examine",
 )

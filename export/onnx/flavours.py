@@ -5,11 +5,16 @@ qdq     : QuantizeLinear / DequantizeLinear; exact with the session option that 
 qonnx   : Quant nodes, for FINN and hls4ml; exact in qonnx and, by its model function, onnxruntime    ``qonnx.onnx``
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from onnx import helper, numpy_helper
+
 from deepr_hw.ir import IntNet
+from deepr_hw.target import Size
 
 from . import integer as onnx_integer
 from . import qdq as onnx_qdq
@@ -46,3 +51,30 @@ def export(net: IntNet, out_dir: Path, flavour: str = "integer", **options: Any)
         known = ", ".join(sorted(OPTIONS[flavour]))
         raise ValueError(f"flavour {flavour}: has no option {min(unknown)!r}, only {known}")
     return {"flavour": flavour, **FLAVOURS[flavour](net, out_dir, **options)}
+
+
+def sizes(net: IntNet, folder: Path) -> Iterator[Size]:
+    """Rows of the table of sizes: the standard's own sparse tensors, and each flavour."""
+    yield Size("ONNX sparse_initializer", "computed", _sparse_initializers(net), "int64 indices are the standard's")
+    for flavour in FLAVOURS:
+        try:
+            yield Size(f"ONNX {flavour}", "file", float(str(export(net, folder, flavour)["bytes"])))
+        except ValueError as error:
+            yield Size(f"ONNX {flavour}", "file", None, str(error))
+
+
+def _sparse_initializers(net: IntNet) -> float:
+    """Serialized SparseTensorProtos (linear int64 indices), biases and tables."""
+    total = 0
+    for _, matrix in net.matrices:
+        if matrix.n_positions >= 1 << 63:
+            return math.nan
+        position = matrix.in_idx.astype(np.int64) * matrix.n_out + matrix.out_idx
+        order = np.argsort(position)
+        values = numpy_helper.from_array(matrix.code[order], "weight")
+        indices = numpy_helper.from_array(position[order], "indices")
+        total += helper.make_sparse_tensor(values, indices, [matrix.n_in, matrix.n_out]).ByteSize()
+    total += sum(
+        numpy_helper.from_array(array, name).ByteSize() for layer in net.layers for name, array in layer.arrays.items()
+    )
+    return float(total)

@@ -41,7 +41,7 @@ TARGET = Target(
         Engine("qonnx-codes", f"{_HERE}.qonnx_export:encode", encodes=True),
     ),
     sizes=f"{_HERE}.flavours:sizes",
-    examine=f"{_HERE}.count:examine",
+    examine=f"{_HERE}.evidence:examine",
 )
 """``-no-vnni`` emulates a CPU without VNNI (needs qemu-user); ``-wrong-session`` leaves out the session option that the
 QDQ file asks for, to show what it prevents."""

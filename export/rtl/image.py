@@ -4,6 +4,7 @@ One 32-bit word per slot, bias and layer descriptor; formats in ``rtl/README.md`
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from deepr_hw.files import replace_files
 from deepr_hw.ir import IntNet, SparseLinear, linear_layers, netfile
 from deepr_hw.ir.answer import describe_output
+from deepr_hw.target import Size
 
 from . import c_encoder
 from . import timing as rtl_timing
@@ -29,6 +31,8 @@ FRAME_BYTES, FRAME_LOGITS = PACKAGE.constants["FrameBytes"], PACKAGE.constants["
 """Words of region ``FRAME``; the second one, written last, says that the network is complete."""
 SCHEMA = 2
 MANIFEST = "manifest.json"
+LANES = 8
+"""Of an engine unless told otherwise."""
 
 
 def load_address(region: int, index: int, lane: int = 0) -> int:
@@ -252,7 +256,7 @@ def _hex(words: np.ndarray) -> str:
     return "".join(f"{int(word):08x}\n" for word in words)
 
 
-def export(net: IntNet, out_dir: Path, lanes: int = 8, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
+def export(net: IntNet, out_dir: Path, lanes: int = LANES, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
     """Write the image of ``net`` for an engine of ``lanes`` lanes, and all that a board needs (``rtl_package``).
 
     What an earlier export wrote there, by its manifest, and this one doesn't is removed. ``stream_bytes``: width of the
@@ -285,3 +289,14 @@ def _earlier(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
+
+
+def sizes(net: IntNet, folder: Path) -> Iterator[Size]:
+    """Row of the table of sizes: the image of the default engine."""
+    name = f"RTL image, {LANES} lanes"
+    try:
+        n_words = len(build(net, LANES).writes)
+    except ValueError as error:
+        yield Size(name, "computed", None, str(error))
+    else:
+        yield Size(name, "computed", 4.0 * n_words, "32-bit words: slots with index and padding, biases, layers")
