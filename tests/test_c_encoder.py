@@ -14,7 +14,7 @@ from deepr_hw.export.rtl import c_encoder
 from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.ir.affine import Affine, as_float32
 from tests.random_nets import random_net
-from tests.test_units import with_unit
+from tests.test_units import with_silent_features, with_unit
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 COMPILERS = [
@@ -99,3 +99,13 @@ def test_not_a_number_becomes_the_lowest_code(tmp_path):
     net = random_net(7)
     codes = c_encoder.encode(net, np.full((1, net.n_in), np.nan), tmp_path)
     assert (codes == net.x_format.lo).all()
+
+
+@pytest.mark.parametrize("flags", COMPILERS, ids=" ".join)
+def test_an_infinity_says_nothing_where_the_factor_is_0(flags, tmp_path):
+    net = with_silent_features(random_net(7))
+    x = np.full((3, net.n_in), 1, np.float32) * np.array([[np.inf], [-np.inf], [1]], np.float32)
+    codes = np.empty(x.shape, net.x_format.dtype)
+    c_encoder.call_per_sample(c_encoder.board_files(net), "deepr_encode", x, codes, tmp_path, flags)
+    assert (codes[:, ::2] == 0).all()
+    np.testing.assert_array_equal(codes, net.encode(x))

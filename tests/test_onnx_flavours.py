@@ -10,6 +10,7 @@ from deepr_hw.export.onnx.count import count_connections
 from deepr_hw.export.onnx.session import run_model
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import mnist_shaped
+from tests.test_units import with_silent_features
 
 
 @pytest.mark.parametrize("flavour", onnx_flavours.FLAVOURS)
@@ -78,3 +79,16 @@ def test_real_numbers_are_clipped_never_codes(flavour, tmp_path):
         assert set(found) <= {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
         clipped += len(found)
     assert (clipped > 0) == (flavour != "qonnx")
+
+
+@pytest.mark.parametrize("level", ["disable", "all"])
+@pytest.mark.parametrize("flavour", onnx_flavours.FLAVOURS)
+def test_an_infinity_says_nothing_where_the_factor_is_0(flavour, level, tmp_path):
+    net = with_silent_features(random_net(7))
+    options = {"float_input": True} if flavour == "integer" else {}
+    written = onnx_flavours.export(net, tmp_path, flavour, batch=3, **options)
+    x = np.ones((3, *net.in_shape), np.float32) * np.array([[np.inf], [-np.inf], [1]], np.float32)
+    logits = run_model(tmp_path / f"{flavour}.onnx", x, level=level)["logits"].astype(np.float64)
+    frac = 0 if flavour == "integer" else net.logit_frac
+    np.testing.assert_array_equal(np.ldexp(logits, frac), reference.logits(net, net.encode(x)))
+    assert written["n_connections"] == net.n_connections

@@ -34,6 +34,11 @@ def random_unit(rng, n):
     return Affine((rng.normal(0, 100, n) / factor).astype(np.float32), factor.astype(np.float32))
 
 
+def with_silent_features(net):
+    """``net`` with a unit per feature in which every second factor is 0."""
+    return replace(net, input_map=Affine(np.full(net.n_in, 0.5), np.arange(net.n_in) % 2 * 0.25))
+
+
 def with_unit(net, rng, per_feature=True):
     return replace(net, input_map=random_unit(rng, net.n_in if per_feature else 1))
 
@@ -89,6 +94,15 @@ def test_no_value_that_is_a_number_fails(extreme):
     codes = encode(np.full((1, 3), extreme), unit, STANDARD)[0].tolist()
     assert codes == [0, 127 if extreme > 0 else -128, 127 if extreme > 0 else -128]
     assert np.isfinite(as_float32(np.array([extreme]))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_an_infinity_counts_as_the_largest_float32(dtype):
+    unit = Affine(np.array([3, 3, 0], np.float32), np.array([0, -1, 2.0**-100], np.float32))
+    x = np.array([[np.inf] * 3, [-np.inf] * 3, [5] * 3], dtype)
+    assert encode(x, unit, STANDARD).tolist() == [[0, -128, 127], [0, 127, -128], [0, -64, 0]]
+    assert as_float32(x)[:, 0].tolist() == [2.0**128 - 2.0**104, -(2.0**128) + 2.0**104, 5]
+    assert unit.inverse(x.astype(np.float64))[:2, 0].tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("seed", range(5))

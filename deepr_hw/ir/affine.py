@@ -101,9 +101,12 @@ def encode(values: np.ndarray, unit: Affine, fmt: Format) -> np.ndarray:
 
 
 def as_float32(x: np.ndarray) -> np.ndarray:
-    """``x`` as the nearest float32; what is too large becomes the largest."""
+    """``x`` as the nearest float32; what is too large, infinities too, becomes the largest: times a factor of 0 that is
+    0, an infinity would be NaN."""
     x = np.asarray(x)
-    if x.dtype == np.float32 or x.dtype.kind not in "fc":
-        return x.astype(np.float32, copy=False)
+    if x.dtype.kind not in "fc" or x.dtype == np.float16:
+        x = x.astype(np.float32)
+    if x.dtype == np.float32 and not np.isinf(x).any():
+        return x
     top = float(np.finfo(np.float32).max)
     return np.clip(x, -top, top).astype(np.float32)

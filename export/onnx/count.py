@@ -100,10 +100,12 @@ def _check_known(walk: _Walk, node: onnx.NodeProto) -> None:
 
 
 def _scales_an_end(walk: _Walk, node: onnx.NodeProto) -> bool:
-    """Whether ``node`` works on the graph's input, or that minus a constant, and only a quantizer takes the result; or
-    so on an output, and its result is one that nothing takes."""
+    """Whether ``node`` works on the graph's input, clipped or not, or that minus a constant, and only a quantizer takes
+    the result; or so on an output, and its result is one that nothing takes."""
     shifted = walk.made_by(node.input[0], "Sub")
     source = node.input[0] if shifted is None or shifted.input[1] not in walk.stored else shifted.input[0]
+    if clip := walk.made_by(source, "Clip"):
+        source = clip.input[0]
     users = [user.op_type for user in walk.nodes if node.output[0] in user.input]
     if source in walk.outputs:
         return node.output[0] in walk.outputs and not users

@@ -110,8 +110,16 @@ class Graph:
 
 def natural_input(graph: Graph, net: IntNet) -> str:
     """Declare the input ``values`` (batch, *in_shape) float32 in the user's unit and append what brings it to natural
-    units: ``(values - offset) * factor``, both left out where they change nothing."""
-    return _affine(graph, net.input_map, graph.input("values", np.float32, net.in_shape), "input", net.in_shape)
+    units: ``(values - offset) * factor``, both left out where they change nothing; infinities become the largest
+    float32 where a factor is 0."""
+    values = graph.input("values", np.float32, net.in_shape)
+    if not net.input_map.factor.all():  # infinity * 0 is no number
+        top = np.finfo(np.float32).max
+        ends = [
+            graph.constant(f"input/{end}", value, np.float32) for end, value in (("lowest", -top), ("highest", top))
+        ]
+        values = graph.node("Clip", [values, *ends], "input/finite")
+    return _affine(graph, net.input_map, values, "input", net.in_shape)
 
 
 def answer(graph: Graph, net: IntNet, natural: bool) -> None:

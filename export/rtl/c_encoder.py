@@ -135,7 +135,8 @@ def _definitions(net: IntNet, n_in: str) -> str:
         GUARD
         + f"""{tables(unit, n_in)}
 static int code_of(float value, long i) {{
-    stored_float difference = value - {offset};
+    float finite = value > FLT_MAX ? FLT_MAX : value < -FLT_MAX ? -FLT_MAX : value; /* infinity * 0 is no number */
+    stored_float difference = finite - {offset};
     stored_float natural = difference * {factor};
     stored_float steps = natural * {number(2.0**fmt.frac)}; /* exact */
     stored_float rest;
