@@ -25,6 +25,10 @@ ENGINES: dict[str, Engine] = {}
 """Engine by name, encoders included."""
 
 
+BROKEN: list[str] = []
+"""Why an installed package's target can't be used, one line each."""
+
+
 def register(target: Target) -> Target:
     """Make ``target`` and its engines known. Raises ``ValueError`` for a name that is taken."""
     if target.name in TARGETS:
@@ -74,7 +78,17 @@ def _collect() -> None:
         module, name = path.split(":")
         register(getattr(importlib.import_module(module), name))
     for entry in entry_points(group=GROUP):
-        register(entry.load())
+        try:
+            register(_checked(entry.load()))
+        except Exception as error:  # somebody else's fault may not keep anybody from working
+            owner = entry.dist.name if entry.dist else "an unnamed package"
+            BROKEN.append(f"entry point {entry.name} of {owner}: {type(error).__name__}: {error}")
+
+
+def _checked(target: object) -> Target:
+    if not isinstance(target, Target):
+        raise TypeError(f"{type(target).__name__} is no Target")
+    return target
 
 
 _collect()

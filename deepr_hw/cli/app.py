@@ -9,6 +9,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from deepr_hw.targets import BROKEN
+
 from .arguments import make_parser
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -21,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
+            for why in BROKEN:
+                warnings.warn(why, stacklevel=1)
             return _run(args)
     except KeyboardInterrupt:
         how = f"; training goes on {_GO_ON[args.command]}" if args.command in _GO_ON else ""

@@ -12,8 +12,9 @@ from deepr_hw.ir import IntNet, Layer
 
 @singledispatch
 def run_layer(layer: Layer, x: np.ndarray) -> np.ndarray:
-    """Output codes (or raw int32 accumulators) of one layer for codes ``x`` of shape (n, *layer.in_shape)."""
-    raise TypeError(f"no reference for a layer of kind {type(layer).__name__}")
+    """Output codes (or raw int32 accumulators) of one layer for codes ``x`` of shape (n, *layer.in_shape). Each kind
+    registers a function of its own. Raises ``ValueError`` for a kind that has none."""
+    raise ValueError(f"the reference has no form for a layer of kind {layer.kind}")
 
 
 def check_codes(net: IntNet, x: np.ndarray) -> np.ndarray:

@@ -21,10 +21,12 @@ from .networks import check_verification, print_info, verify_net
 from .targets import certify_run, export_net, exporter
 from .training import check_plots, config_name, train_claimed
 
-_EXPORTS: dict[str, tuple[str, dict[str, Any]]] = {
-    path: (target.name, dict(options)) for target in TARGETS.values() for path, options in target.artefacts.items()
-}
-"""Artefact in the folder of a run -> target and options of its export."""
+
+def artefacts() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Artefact in the folder of a run -> target and options of its export."""
+    return {
+        path: (target.name, dict(options)) for target in TARGETS.values() for path, options in target.artefacts.items()
+    }
 
 
 def run(args: Namespace) -> Outcome:
@@ -35,10 +37,10 @@ def run(args: Namespace) -> Outcome:
     _check_tools(args, len(dataset.x_test))
     with claim(args.out, args.resume, args.force) as folder:
         trained, _ = train_claimed(args, config, dataset)
-        clear(folder, MADE_OF_NET)
+        clear(folder, {*MADE_OF_NET, *(target for target, _ in artefacts().values())})
         net = netfile.load(folder / NET)
         print_info(describe(net, folder / NET))
-        exported = {name: _export(net, folder, target, options) for name, (target, options) in _EXPORTS.items()}
+        exported = {name: _export(net, folder, target, options) for name, (target, options) in artefacts().items()}
         made = [name for name, written in exported.items() if "refusal" not in written]
         verified, same_bits = verify_net(net, args, None)
         write_text(folder / "verify.json", json.dumps(verified, indent=2) + "\n")
@@ -48,14 +50,14 @@ def run(args: Namespace) -> Outcome:
         write_report(folder)
         CONSOLE.print(f"report: {folder / 'report.html'}", markup=False)
     outcome = {**trained, "export": list(exported.values()), "verify": verified, "certificate": certificate}
-    return outcome, same_bits and same_k and len(made) == len(_EXPORTS)
+    return outcome, same_bits and same_k and len(made) == len(exported)
 
 
 def _check_tools(args: Namespace, n_test: int) -> None:
     """Raise ``MissingToolError`` or ``ValueError`` for what exports, verification, certificate or report would miss."""
     from deepr_hw.sim import runner
 
-    for target, _ in _EXPORTS.values():
+    for target, _ in artefacts().values():
         exporter(target)
     check_verification(args, n_test)
     if why := runner.missing("icarus"):
