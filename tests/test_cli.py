@@ -232,6 +232,32 @@ def test_what_is_missing_at_the_end_of_a_run_is_told_at_its_beginning(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_goes_on_past_an_export_that_refuses_and_fails_at_its_end(tmp_path, capsys, monkeypatch):
+    need("icarus")
+    monkeypatch.setattr("deepr_hw.export.onnx.qdq.MATRIX_POSITIONS", 64 * 12 - 1)
+    out, told = tmp_path / "run", tmp_path / "run.json"
+    small = ["training.epochs=3", "network.hidden=[12]", "budget.per_layer=[150, 60]"]
+    settings = [word for override in small for word in ("--set", override)]
+    engines = ["--engines", "qdq:20,onnx:20", "--json", str(told)]
+    assert cli.main(["run", "digits", "--out", str(out), *settings, *engines]) == 1
+    why = "layer0: 768 positions are too many"
+    assert " ".join(capsys.readouterr().out.split()).count(f"onnx refuses this network: {why}") == 2
+    written = json.loads(told.read_text())
+    assert [entry.get("refusal", "")[: len(why)] for entry in written["export"]] == ["", why, why, "", ""]
+    refused, other = written["verify"]["engines"]
+    assert (refused["refusal"][: len(why)], refused["passed"], other["passed"]) == (why, False, True)
+    assert [path.name for path in (out / "onnx").iterdir()] == ["integer.onnx"]
+    for left in (
+        "net.safetensors",
+        "hls4ml",
+        "rtl/manifest.json",
+        "verify.json",
+    ):
+        assert (out / left).exists(), left
+    assert json.loads((out / "certificate.json").read_text()) == written["certificate"]
+    assert "refused: layer0: 768 positions are too many" in (out / "report.html").read_text()
+
+
 def hide(monkeypatch, module):
     """Make ``module`` and what the project built on it look as if it were not installed."""
     monkeypatch.setattr(deepr_hw, "export", deepr_hw.export)
