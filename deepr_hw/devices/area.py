@@ -15,7 +15,7 @@ FABRICS = {name: device.fabric for name, device in DEVICES.items() if device.fab
 """Devices that the law was fitted for."""
 LANES = (1, 2, 4, 8, 16)
 FEATURES = ("", "lanes", "lanes^2", "log2(depths)")
-COEFFICIENTS = (355.6, 131.0, 6.52, 8.75)
+COEFFICIENTS = (420.0, 126.0, 6.93, 9.66)
 """Of the fit; on top come the two adders of a lane and the memories that are too small for a block."""
 _ASPECTS = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 _HAND_OVER = 10
