@@ -26,6 +26,7 @@ import numpy as np
 
 from deepr_hw import reference
 from deepr_hw.export.rtl import image as rtl_image
+from deepr_hw.export.rtl import timing as rtl_timing
 from deepr_hw.ir import IntNet
 from deepr_hw.sim import engine, formal, runner
 from tests.random_nets import extreme_net, random_codes, random_net
@@ -130,6 +131,16 @@ def _player(lanes: int, seed: int, idle: int, folder: Path, make: Callable[[int]
     )
 
 
+def _streams(lanes: int, stream_bytes: int, folder: Path) -> bool:
+    """Whether every sample leaves in its cycle on streams of ``stream_bytes``."""
+    net = random_net(5 * lanes)
+    x, image = random_codes(net, 12), rtl_image.build(net, lanes)
+    played = engine.play(image, x, folder, "icarus", stream_bytes=stream_bytes)
+    due = np.array(rtl_timing.done_cycles(image.plan, stream_bytes, len(x)))
+    right = np.array_equal(played.logits, reference.logits(net, x))
+    return right and np.array_equal(played.done - played.done[0], due - due[0])
+
+
 def _bench(lanes: int, seed: int, folder: Path) -> bool:
     folder.mkdir()
     geometry = case(folder, lanes, seed)
@@ -167,6 +178,9 @@ def _shell(lanes: int, stream_bytes: int, seed: int, folder: Path) -> bool:
 
 def checks(module: str, folder: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
     """Name and check, in the order in which a mutant of ``module`` meets them."""
+    if module == "deepr_axis_width":
+        for lanes, stream_bytes in ((8, 1), (2, 4), (8, 8)):
+            yield f"streams of {stream_bytes}", lambda n=(lanes, stream_bytes): _streams(*n, folder / f"s{n[1]}")
     if module.removeprefix("deepr_") in SHELL:
         for lanes, stream_bytes, seed in ((4, 4, 2), (8, 1, 3), (1, 8, 0)):
             yield f"AXI bench, {lanes} lanes", lambda n=(lanes, stream_bytes, seed): _shell(*n, folder / f"a{n[0]}")
