@@ -10,6 +10,7 @@ import pytest
 from deepr_hw import reference
 from deepr_hw.export.hls4ml import input as hls4ml_input
 from deepr_hw.export.hls4ml import project as hls4ml_project
+from deepr_hw.export.hls4ml.backends import BACKENDS, DEFAULT
 from deepr_hw.export.hls4ml.compile import predict
 from deepr_hw.ir.affine import Affine
 from tests.random_nets import random_net
@@ -31,7 +32,7 @@ def test_the_nets_are_what_their_names_say():
     assert [net.x_format.signed for net in NETS.values()] == [False, True]
 
 
-@pytest.mark.parametrize("backend", ["Vitis", "Vivado", "Quartus", "Catapult"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("io_type", hls4ml_project.IO_TYPES)
 def test_the_bridge_takes_values(backend, io_type, tmp_path):
     net = net_of("signed" if io_type == "io_stream" else "unsigned", backend != "Vivado")
@@ -60,7 +61,7 @@ def test_the_graph_predicts_from_values(tmp_path):
     np.testing.assert_array_equal(graph.predict(x), natural(net, x))
 
 
-@pytest.mark.parametrize("backend", ["Vivado", "Quartus", "Catapult"])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != DEFAULT])
 @pytest.mark.parametrize("kind", NETS)
 def test_the_header_serves_every_backend(backend, kind, tmp_path):
     net = net_of(kind)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from deepr_hw.devices.area import LANES
+from deepr_hw.export.hls4ml.backends import BACKENDS, DEFAULT
 from deepr_hw.targets import ENGINES, TARGETS
 from deepr_hw.version import __version__
 
@@ -367,7 +368,12 @@ def _add_hls(commands: _Commands) -> None:
     )
     parser.add_argument("net", metavar="NET", type=Path, help="an IntNet file (.safetensors)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the project")
-    parser.add_argument("--backend", choices=("Vitis", "Vivado"), default="Vitis", help="(default: %(default)s)")
+    parser.add_argument(
+        "--backend",
+        choices=[row.name for row in BACKENDS.values() if row.tools],
+        default=DEFAULT,
+        help="(default: %(default)s)",
+    )
     parser.add_argument("--part", metavar="PART", help="FPGA to synthesize for (default: hls4ml's)")
     parser.add_argument(
         "--reuse-factor",

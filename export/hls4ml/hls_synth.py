@@ -10,12 +10,10 @@ from deepr_hw.ir import IntNet
 
 from . import project as hls4ml_project
 from . import stock as hls4ml_stock
+from .backends import BACKENDS, DEFAULT
 from .hls_report import Cost, count_sparse, parse_csynth
 
-TOOLS: dict[str, dict[str, tuple[str, ...]]] = {
-    "Vitis": {"vitis-run": ("--mode", "hls", "--tcl", "build_prj.tcl"), "vitis_hls": ("-f", "build_prj.tcl")},
-    "Vivado": {"vivado_hls": ("-f", "build_prj.tcl", "reset=1 csim=1 synth=1 cosim=0 validation=0 export=0")},
-}
+TOOLS = {row.name: row.tools for row in BACKENDS.values() if row.tools}
 """Backend -> compilers that can synthesize it, best first, with their arguments."""
 
 _OPTIONS = """array set opt {
@@ -34,7 +32,7 @@ _OPTIONS = """array set opt {
 def hls(
     net: IntNet,
     out_dir: Path,
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     part: str | None = None,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",

@@ -24,6 +24,7 @@ from deepr_hw.target import EngineRun
 
 from . import sparse as hls4ml_sparse
 from .arrays import count_connections
+from .backends import BACKENDS, DEFAULT
 from .compile import missing_program, predict
 from .input import run_encoder, write_encoder
 from .testbench import build_bench, run_bench, write_bench, write_golden
@@ -32,9 +33,6 @@ __all__ = ["encode", "missing_program", "run"]
 
 PROJECT = "deepr"
 IO_TYPES = ("io_parallel", "io_stream")
-NO_SINGLE_BITS = ("Quartus", "Catapult")
-TEST_BENCH = ("Vitis", "Vivado")
-"""Backends whose test bench is replaced by one that compares; the others keep hls4ml's."""
 
 
 def type_name(fmt: Format, requantized: bool = False) -> str:
@@ -95,7 +93,7 @@ class Project(ModelGraph):
 def build_graph(
     net: IntNet,
     out_dir: Path,
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",
     part: str | None = None,
@@ -112,9 +110,11 @@ def build_graph(
         raise ValueError(f"io_type {io_type!r}: expected one of {', '.join(IO_TYPES)}")
     if reuse_factor < 1:
         raise ValueError(f"reuse_factor = {reuse_factor}: must be at least 1")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     layers = linear_layers(net.layers, "hls4ml")
     for i, layer in enumerate(layers):
-        if backend in NO_SINGLE_BITS and layer.y_format is not None and layer.y_format.bits == 1:
+        if not BACKENDS[backend].single_bits and layer.y_format is not None and layer.y_format.bits == 1:
             raise ValueError(
                 f"layer {i}: gives single bits ({layer.y_format}), and for {backend} hls4ml writes types "
                 "of 1 bit as 2 bits"
@@ -149,7 +149,7 @@ def _quiet() -> Iterator[None]:
 def export(
     net: IntNet,
     out_dir: Path,
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",
     part: str | None = None,
@@ -168,7 +168,7 @@ def export(
     shutil.rmtree(out_dir / "firmware", ignore_errors=True)  # arrays of an earlier network, sources of another backend
     with _quiet():
         graph.write()
-    if backend in TEST_BENCH:
+    if BACKENDS[backend].bench:
         (x,), (y,) = graph.get_input_variables(), graph.get_output_variables()
         write_bench(out_dir, PROJECT, x.size(), net.n_out, x.definition_cpp(), y.definition_cpp())
     write_text(out_dir / "deepr_hw.json", json.dumps(netfile.origin(net), indent=1) + "\n")
@@ -197,7 +197,7 @@ def run(
     net: IntNet,
     x: np.ndarray,
     workdir: Path,
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",
 ) -> EngineRun:
@@ -223,7 +223,7 @@ def run_project(net: IntNet, codes: np.ndarray, project_dir: Path) -> np.ndarray
     return _codes(predict(project_dir, PROJECT, net.values(codes), net.n_out), net)
 
 
-def encode(net: IntNet, values: np.ndarray, workdir: Path, backend: str = "Vitis") -> np.ndarray:
+def encode(net: IntNet, values: np.ndarray, workdir: Path, backend: str = DEFAULT) -> np.ndarray:
     """Encoder: what the project's header for the host makes of ``values`` (n, *in_shape), compiled with g++."""
     export(net, workdir, backend)
     return run_encoder(workdir, PROJECT, net, values)
@@ -238,7 +238,7 @@ def run_csim(
     net: IntNet,
     x: np.ndarray,
     workdir: Path,
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",
 ) -> EngineRun:
@@ -247,8 +247,9 @@ def run_csim(
     Raises as ``run``; ``ValueError`` for a backend without this bench, ``RuntimeError`` when the bench stops before the
     last sample.
     """
-    if backend not in TEST_BENCH:
-        raise ValueError(f"backend {backend!r}: the test bench is for {' and '.join(TEST_BENCH)}")
+    with_bench = [row.name for row in BACKENDS.values() if row.bench]
+    if backend not in with_bench:
+        raise ValueError(f"backend {backend!r}: the test bench is for {' and '.join(with_bench)}")
     codes = check_codes(net, x)
     export(net, workdir, backend, reuse_factor, io_type, samples=codes)
     count_connections(workdir)

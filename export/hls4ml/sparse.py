@@ -1,7 +1,7 @@
 """A sparse dense layer for hls4ml: K weights and K indices instead of ``n_in * n_out`` weights.
 
-A plug-in for hls4ml 1.3 (backends Vitis, Vivado, Quartus, Catapult) that needs nothing but hls4ml, NumPy and the
-headers ``nnet_sparse_dense*.h`` beside it: ``install()`` registers the layer, its templates and its C++ by hls4ml's
+A plug-in for hls4ml 1.3 (its backends that ``backends.py`` lists) that needs nothing but hls4ml, NumPy and the headers
+ ``nnet_sparse_dense*.h`` beside it: ``install()`` registers the layer, its templates and its C++ by hls4ml's
 extension API. ``nnet_sparse_dense.h`` shows what is unrolled, pipelined and partitioned; ``reuse_factor`` says how many
 connections share a multiplier, from 1 (fully parallel) to the number of connections (one multiplier).
 
@@ -13,6 +13,7 @@ Whoever has an hls4ml model with many zeros asks for the swap in hls4ml's own co
 """
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,8 @@ from hls4ml.model.layers import Layer, layer_map, register_layer
 from hls4ml.model.optimizer import OptimizerPass, get_available_passes, register_pass
 from hls4ml.model.types import FixedPrecisionType, IntegerPrecisionType
 
-SOURCES = {
-    "Vitis": "nnet_sparse_dense.h",
-    "Vivado": "nnet_sparse_dense.h",
-    "Quartus": "nnet_sparse_dense_quartus.h",
-    "Catapult": "nnet_sparse_dense_catapult.h",
-}
-"""Backend -> its C++ beside this file."""
-BACKENDS = tuple(SOURCES)
+from .backends import BACKENDS
+
 SWAP_PASS = "dense_to_sparse"
 MAX_UNROLLED = 4096
 """Multipliers side by side that HLS compilers still unroll and partition arrays for, roughly (hls4ml#1168)."""
@@ -214,7 +209,7 @@ class _Call(FunctionCallTemplate):
 
     def transform(self, model: Any, node: Layer) -> bool:
         """Name the header of the model's backend, then fill in the call."""
-        self.include_header = [f"nnet_utils/{SOURCES[model.config.backend.name]}"]
+        self.include_header = [f"nnet_utils/{BACKENDS[model.config.backend.name].header}"]
         return super().transform(model, node)
 
     def format(self, node: Layer) -> str:
@@ -302,7 +297,7 @@ def _setting(node: Layer, key: str) -> Any:
     return None
 
 
-def install(backends: tuple[str, ...] = BACKENDS) -> None:
+def install(backends: Iterable[str] = tuple(BACKENDS)) -> None:
     """Teach hls4ml the layers ``SparseDense`` and ``BiasDense`` on ``backends`` and the pass that swaps Dense for them.
 
     Calling it again changes nothing; models that don't ask for the swap stay as they are.
@@ -315,7 +310,7 @@ def install(backends: tuple[str, ...] = BACKENDS) -> None:
     for name in backends:
         if name not in BACKENDS:
             raise ValueError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")
-        backend, source = get_backend(name), Path(__file__).resolve().with_name(SOURCES[name])
+        backend, source = get_backend(name), Path(__file__).resolve().with_name(BACKENDS[name].header)
         if f"nnet_utils/{source.name}" in backend.get_custom_source():
             continue
         backend.register_source(source)

@@ -26,6 +26,7 @@ from deepr_hw.reference import check_codes
 from deepr_hw.target import EngineRun
 
 from . import tensor_names as hls4ml_tensor_names
+from .backends import DEFAULT
 from .compile import missing_program, predict
 from .hls_report import Cost, count_stock
 
@@ -43,7 +44,7 @@ def build_graph(
     net: IntNet,
     out_dir: Path,
     strategy: str = "latency",
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",
 ) -> Any:
@@ -103,7 +104,7 @@ def run(
     x: np.ndarray,
     workdir: Path,
     strategy: str = "latency",
-    backend: str = "Vitis",
+    backend: str = DEFAULT,
     reuse_factor: int = 1,
     io_type: str = "io_parallel",
 ) -> EngineRun:

@@ -1,19 +1,18 @@
-"""hls4ml as a target: our sparse layer on four backends, and the stock dense one to compare with."""
+"""hls4ml as a target: our sparse layer on every backend of ``backends.py``, and the stock dense one to compare with."""
 
 from typing import Any
 
 from deepr_hw.target import Engine, Option, Target
 
+from .backends import BACKENDS, DEFAULT
+
 _HERE = "deepr_hw.export.hls4ml"
 _SAMPLES = 1000
 
 _OURS: dict[str, dict[str, Any]] = {
-    "hls4ml": {},
+    **{row.engine: {"backend": row.name} for row in BACKENDS.values()},
     "hls4ml-folded": {"reuse_factor": 64},
     "hls4ml-stream": {"io_type": "io_stream"},
-    "hls4ml-vivado": {"backend": "Vivado"},
-    "hls4ml-quartus": {"backend": "Quartus"},
-    "hls4ml-catapult": {"backend": "Catapult"},
 }
 _STOCK: dict[str, dict[str, Any]] = {
     "hls4ml-stock": {},
@@ -29,7 +28,7 @@ TARGET = Target(
     options=(
         Option(
             "backend",
-            {"choices": ("Vitis", "Vivado", "Quartus", "Catapult"), "help": "compiler the C++ is for (default: Vitis)"},
+            {"choices": tuple(BACKENDS), "help": f"compiler the C++ is for (default: {DEFAULT})"},
         ),
         Option(
             "reuse-factor",
@@ -40,7 +39,7 @@ TARGET = Target(
     artefacts={"hls4ml": {}},
     engines=(
         *(
-            Engine(name, f"{_HERE}.project:run", options, samples=_SAMPLES, default=name == "hls4ml")
+            Engine(name, f"{_HERE}.project:run", options, samples=_SAMPLES, default=name == BACKENDS[DEFAULT].engine)
             for name, options in _OURS.items()
         ),
         *(Engine(name, f"{_HERE}.stock:run", options, samples=_SAMPLES) for name, options in _STOCK.items()),
