@@ -110,11 +110,11 @@ def test_a_training_alone_is_certified(tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        ["training.method=soft_deep_r", "training.l1=1e-4"],
+        ["training.method=soft_deep_r", "training.optimizer=sgd", "training.l1=1e-4"],
         ["training.method=rigl"],
-        ["network.bias=true"],
+        ["network.bias=false"],
         ["data.validation=100", "training.patience=1", "training.epochs=12"],
-        ["training.optimizer=adam"],
+        ["training.optimizer=sgd", "training.learning_rate=0.3"],
         ["data.scale=standard", "budget.lanes=4"],
     ],
 )

@@ -42,7 +42,7 @@ def test_shipped_configs_survive_a_round_trip(name, tmp_path):
         ("budget.density=1.5", r"budget\.density = 1\.5: lies in 0\.\.1"),
         ("budget.global=0", r"budget\.global = 0: lies in 1\.\."),
         ("quantization.weight_bits=9", r"quantization\.weight_bits = 9: lies in 2\.\.8"),
-        ("quantization.warmup_epochs=60", r"leaves no quantized epoch"),
+        ("quantization.warmup_epochs=100", r"leaves no quantized epoch"),
         ("training.learning_rate=0", r"training\.learning_rate = 0\.0: lies in 0\.\.1e\+30, 0 excluded"),
         ("augmentation.elastic=1e39", r"augmentation\.elastic = 1e\+39: lies in 0\.\.1,000"),
         ("augmentation.scale=1e40", r"augmentation\.scale = 1e\+40: lies in 0\.\.1"),

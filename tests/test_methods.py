@@ -13,7 +13,8 @@ from deepr_hw.train.loop import train
 from deepr_hw.train.methods import dense_partition, keep_largest, largest_gradients, rank_in_group, theta_min
 from deepr_hw.train.model import Model
 
-SHORT = ["training.epochs=30", "training.schedule=cosine", "quantization.calibrate_epochs=25", "training.batch_size=10"]
+SHORT = ["training.epochs=30", "quantization.calibrate_epochs=25", "training.batch_size=10"]
+LANGEVIN = ["training.optimizer=sgd", "training.l1=1e-5"]
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +23,8 @@ def digits():
 
 
 def settings(method):
-    rates = {"soft_deep_r": 0.1, "l1": 0.1}
-    extra = ["training.l1=1e-3"] if method == "l1" else []
-    return [*SHORT, f"training.method={method}", f"training.learning_rate={rates.get(method, 0.2)}", *extra]
+    extra = {"soft_deep_r": [*LANGEVIN, "training.learning_rate=0.1"], "l1": ["training.l1=1e-3"]}
+    return [*SHORT, f"training.method={method}", *extra.get(method, [])]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -107,7 +107,7 @@ def test_largest_gradients_are_those_of_the_dense_product(budget, monkeypatch):
 
 def test_dense_methods_refuse_a_size_and_say_why(digits, tmp_path):
     config = load_config(
-        "digits", ["training.method=soft_deep_r", "network.hidden=[10000, 10000]", "budget.global=1000"]
+        "digits", [*LANGEVIN, "training.method=soft_deep_r", "network.hidden=[10000, 10000]", "budget.global=1000"]
     )
     with pytest.raises(ValueError, match=r"a value for each of the 100,740,000 positions"):
         train(config, digits, tmp_path)
@@ -115,8 +115,10 @@ def test_dense_methods_refuse_a_size_and_say_why(digits, tmp_path):
 
 def test_soft_deep_r_needs_l1_and_sgd():
     with pytest.raises(ValueError, match="defined for sgd only"):
-        load_config("digits", ["training.method=soft_deep_r", "training.optimizer=adam"])
-    config = load_config("digits", ["training.method=soft_deep_r", "training.l1=0"])
+        load_config("digits", ["training.method=soft_deep_r", "training.l1=1e-5", "training.optimizer=adam"])
+    with pytest.raises(ValueError, match="l1 = 'auto': soft_deep_r needs a number"):
+        load_config("digits", ["training.method=soft_deep_r", "training.optimizer=sgd"])
+    config = load_config("digits", [*LANGEVIN, "training.method=soft_deep_r", "training.l1=0"])
     with pytest.raises(ValueError, match="needs it, theta_min"):
         theta_min(config, make_partition(config.budget, (64, 64, 32, 10)))
 

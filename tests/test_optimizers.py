@@ -122,7 +122,9 @@ def test_only_what_has_no_gradient_is_idle():
 def test_a_weaker_prior_at_the_end_leaves_fewer_codes_at_0(tmp_path):
     nonzero = []
     for end in (0.002, 0.0):
-        config = load_config("digits", ["training.l1=0.002", f"training.l1_end={end}", "training.epochs=20"])
+        langevin = ["training.optimizer=sgd", "training.learning_rate=0.3", "training.idle=0"]
+        prior = ["training.l1=0.002", f"training.l1_end={end}", "training.epochs=20"]
+        config = load_config("digits", [*langevin, *prior])
         nonzero.append(
             train(config, data.load("digits"), tmp_path / str(end), progress=lambda *_: None).history[-1].n_nonzero
         )

@@ -67,11 +67,11 @@ def test_the_budget_log_shows_every_group(digits, tmp_path, budget):
     log = json.loads((tmp_path / "budget.json").read_text())
     assert log["limits"] == log["active_min"] == log["active_max"] == list(net.budget.limits)
     assert log["n_connections"] == sum(log["limits"]) == net.n_connections
-    assert log["steps"] == 4 * 90
+    assert log["steps"] == 4 * 180
     assert log["kind"] == net.budget.kind
     assert "positions" in log["arithmetic"]
     shown = describe(net, tmp_path / "net.safetensors")["budget"]["log"]
-    assert (shown["steps"], shown["active_min"]) == (4 * 90, log["active_min"])
+    assert (shown["steps"], shown["active_min"]) == (4 * 180, log["active_min"])
     (tmp_path / "budget.json").write_text("{}")
     assert describe(net, tmp_path / "net.safetensors")["budget"]["log"] is None
     if "per_output" in budget:
