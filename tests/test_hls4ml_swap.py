@@ -20,7 +20,7 @@ from deepr_hw import cli
 from deepr_hw.export.hls4ml import project as hls4ml_project
 from deepr_hw.export.hls4ml import sparse as hls4ml_sparse
 from deepr_hw.export.hls4ml.arrays import count_connections, read_layers
-from deepr_hw.export.hls4ml.backends import BACKENDS
+from deepr_hw.export.hls4ml.backends import BACKENDS, COMMON
 from deepr_hw.export.hls4ml.compile import predict
 from deepr_hw.export.imports.onnx_import import import_model, original_outputs
 from deepr_hw.ir import Budget, IntNet, netfile, sparse_linear
@@ -221,7 +221,7 @@ def test_the_plug_in_stands_alone(tmp_path):
     """The module, its table and its headers work outside of this package."""
     here, there = Path(hls4ml_sparse.__file__).parent, tmp_path / "plug_in"
     there.mkdir()
-    for name in {"sparse.py", "backends.py", *(row.header for row in BACKENDS.values())}:
+    for name in {"sparse.py", "backends.py", COMMON, *(row.header for row in BACKENDS.values())}:
         (there / name).write_bytes((here / name).read_bytes())
     code = "import sys; from plug_in import sparse; sparse.install(); assert 'deepr_hw' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+COMMON = "nnet_sparse_dense_common.h"
+"""What the headers of all backends include, beside them."""
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -2,44 +2,11 @@
 #define NNET_SPARSE_DENSE_H_
 
 #include "ac_channel.h"
-#include "nnet_common.h"
-#include "nnet_helpers.h"
-#include "nnet_mult.h"
-#include "nnet_types.h"
+#include "nnet_sparse_dense_common.h"
 
 // nnet_sparse_dense.h in the words of Catapult (ac types, its own pragmas); the picture and the cost are over there.
-// In short: connection k belongs to multiplier k / n_steps and to output out_base[k / n_steps] + out_idx[k].
 
 namespace nnet {
-
-struct sparse_dense_config {
-    // Internal data type definitions
-    typedef float accum_t; // wide enough for every partial sum
-    typedef float weight_t;
-    typedef float bias_t;
-    typedef unsigned in_idx_t;
-    typedef unsigned out_idx_t;
-    typedef unsigned out_base_t;
-
-    // Layer sizes
-    static const unsigned n_in = 1;
-    static const unsigned n_out = 1;
-    static const unsigned n_connections = 1;
-
-    // Resource reuse info: n_multipliers = ceil(n_connections / n_steps)
-    static const unsigned n_multipliers = 1;
-    static const unsigned n_steps = 1;
-    static const unsigned window = 1; // outputs that one multiplier serves, at most
-
-    // Product function to use
-    template <class x_T, class w_T> using product = nnet::product::mult<x_T, w_T>;
-};
-
-// First connection after the stretch of a multiplier
-template <typename CONFIG_T> constexpr unsigned stretch_end(unsigned multiplier) {
-    return (multiplier + 1) * CONFIG_T::n_steps < CONFIG_T::n_connections ? (multiplier + 1) * CONFIG_T::n_steps
-                                                                          : CONFIG_T::n_connections;
-}
 
 // Partial sums of every multiplier's stretch: bank[m][i] belongs to output out_base[m] + i
 template <class data_T, typename CONFIG_T>

@@ -27,7 +27,7 @@ from hls4ml.model.layers import Layer, layer_map, register_layer
 from hls4ml.model.optimizer import OptimizerPass, get_available_passes, register_pass
 from hls4ml.model.types import FixedPrecisionType, IntegerPrecisionType
 
-from .backends import BACKENDS
+from .backends import BACKENDS, COMMON
 
 SWAP_PASS = "dense_to_sparse"
 MAX_UNROLLED = 4096
@@ -313,7 +313,8 @@ def install(backends: Iterable[str] = tuple(BACKENDS)) -> None:
         backend, source = get_backend(name), Path(__file__).resolve().with_name(BACKENDS[name].header)
         if f"nnet_utils/{source.name}" in backend.get_custom_source():
             continue
-        backend.register_source(source)
+        for path in (source, source.with_name(COMMON)):
+            backend.register_source(path)
         for template in (_Config, _BiasConfig, _Call, _BiasCall):
             backend.register_template(template)
     if SWAP_PASS not in get_available_passes():
