@@ -22,15 +22,18 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
+from deepr_hw.ir.fixed import PIXEL
 from deepr_hw.kernel.jit import kernel
 from deepr_hw.kernel.noise import NORMAL_TABLE
 from deepr_hw.kernel.vectors import prefetch_row, row_axpy
 from deepr_hw.sparse_set.budget import make_partition
 from deepr_hw.sparse_set.draw import as_arrays, as_groups, recount
 from deepr_hw.sparse_set.rewire import grow_connections, rewire
+from deepr_hw.sparse_set.share import chain
 from deepr_hw.sparse_set.step import encode, update
 from deepr_hw.train.config import BudgetConfig
-from deepr_hw.train.sparse_linear import backward, forward
+from deepr_hw.train.sparse_linear import LinearStage, backward, forward
+from deepr_hw.train.stage import Ends
 
 BATCH, REPLACED = 32, 0.005
 
@@ -66,22 +69,24 @@ def measure(width: int, k: int, answer) -> None:
     """Times of the parts of a step, and the peak memory, into ``answer``."""
     rng, before = np.random.default_rng(0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sizes = (1, width, width)  # the first level only makes the second a hidden one, whose dE/dx is asked for
-    partition = make_partition(BudgetConfig(per_layer=(0, k)), sizes)
+    partition = make_partition(BudgetConfig(per_layer=(0, k)), chain(sizes))
     started = time.process_time()
     connections = grow_connections(partition, rng)
     grown = time.process_time() - started
     net, groups = as_arrays(connections), as_groups(partition, np.zeros(2, np.int64))
     assert recount(net, groups, groups.active)
-    act, acc = np.zeros((sum(sizes), BATCH), np.float32), np.zeros((sum(sizes), BATCH), np.float32)
-    level, steps = net.level, np.array([(1, 1, 1), (2**-8, 2**-6, 1)], np.float32)
-    top, bias, no_bias = np.array([255, 1], np.float32), np.zeros(sum(sizes), np.float32), np.zeros(0, np.float32)
-    bias[1 : 1 + width] = 100  # every hidden activation is 100: nothing is skipped as zero
+    none, bias, no_bias = np.zeros((0, BATCH), np.float32), np.zeros(2 * width, np.float32), np.zeros(0, np.float32)
+    bias[:width] = 100  # every hidden activation is 100: nothing is skipped as zero
+    stage = LinearStage(sizes, is_last=True)
+    arrays = stage.arrays(0, Ends(none, none, none, none), bias, no_bias, PIXEL)
+    act, acc = arrays.act, arrays.acc
+    arrays.steps[:], arrays.top[:] = [(1, 1, 1), (2**-8, 2**-6, 1)], [255, 1]
     stream, key = np.array([1, 2, 3, 4], np.uint64), np.uint32(1)
     encode(net.weight, net.code, 0, k, 64.0, -128, 127)
     rounds = 5 if k < 10**8 else 2
     parts = {
-        "forward": lambda: forward(level, net.indptr, net.out_idx, net.code, bias, act, acc, steps, top),
-        "backward": lambda: backward(level, net.indptr, net.out_idx, net.code, act, acc, steps, top, net.grad, no_bias),
+        "forward": lambda: forward(arrays, net, net.code),
+        "backward": lambda: backward(arrays, net, net.code),
         "update": lambda: update(net.weight, net.grad, 0.01, 1e-5, 1e-6, key, NORMAL_TABLE, True),
         "encode": lambda: encode(net.weight, net.code, 0, k, 64.0, -128, 127),
     }

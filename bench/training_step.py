@@ -29,7 +29,7 @@ from bench.machine import describe_machine  # noqa: E402
 from deepr_hw import data  # noqa: E402
 from deepr_hw.ir.fixed import PIXEL  # noqa: E402
 from deepr_hw.kernel.noise import seed_state  # noqa: E402
-from deepr_hw.sparse_set.share import positions_per_layer, share_per_layer  # noqa: E402
+from deepr_hw.sparse_set.share import chain, count_positions, share_per_matrix  # noqa: E402
 from deepr_hw.train.config import config_from  # noqa: E402
 from deepr_hw.train.epoch import Prior, steps_of_an_epoch  # noqa: E402
 from deepr_hw.train.model import calibrate, make_model  # noqa: E402
@@ -44,7 +44,9 @@ RIVALS = {
 
 def make_ours(sizes: tuple[int, ...], density: float, batch: int, x: np.ndarray, y: np.ndarray) -> Run:
     """Our step after 1,000 steps in float and 1,000 in 8 bits, so that rewiring is at its usual pace."""
-    limits = share_per_layer(round(density * sum(positions_per_layer(sizes))), sizes)  # near the authors' shares
+    limits = share_per_matrix(
+        round(density * sum(count_positions(chain(sizes)))), chain(sizes)
+    )  # near the authors' shares
     config = config_from(
         {
             "budget": {"per_layer": limits},

@@ -23,8 +23,7 @@ from deepr_hw.data.scaling import fit_input, fit_output
 from deepr_hw.ir.affine import IDENTITY, Affine, encode
 from deepr_hw.ir.fixed import Format
 from deepr_hw.ir.tasks import EVEN, as_text, balanced_weights
-from deepr_hw.sparse_set.budget import positions_per_layer
-from deepr_hw.sparse_set.share import share_per_layer
+from deepr_hw.sparse_set.share import chain, count_positions, share_per_matrix
 from deepr_hw.train.config import DENSE_METHODS, BudgetConfig, Config, config_from
 from deepr_hw.train.freeze import freeze
 from deepr_hw.train.loop import TrainState, advance, start
@@ -339,7 +338,7 @@ class DeepREstimator(BaseEstimator, ABC):
             raise ValueError(
                 f"n_connections = {total!r}: must be a whole number, at least one for each of the {n_out} {what}"
             )
-        return min(int(total), sum(positions_per_layer(self._sizes())))
+        return min(int(total), sum(count_positions(chain(self._sizes()))))
 
     def _config(self, epochs: int) -> Config:
         """The parameters as a configuration, which checks them."""
@@ -381,7 +380,7 @@ class DeepREstimator(BaseEstimator, ABC):
             raise ValueError(f"budget = {self.budget!r}: expected 'per_layer', 'global' or a dictionary")
         if self.budget == "global":
             return BudgetConfig(total=total)
-        return BudgetConfig(per_layer=share_per_layer(total, self._sizes()))
+        return BudgetConfig(per_layer=share_per_matrix(total, chain(self._sizes())))
 
 
 class DeepRClassifier(ClassifierMixin, DeepREstimator):

@@ -5,6 +5,7 @@ import pytest
 from deepr_hw.devices import area
 from deepr_hw.export.rtl.schedule import required_geometry, schedule
 from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.sparse_set.share import chain
 from deepr_hw.train.config import BudgetConfig
 
 from .mnist_shaped import BUDGET, WIDTHS, mnist_shaped, shaped
@@ -47,7 +48,7 @@ def test_more_device_more_connections() -> None:
 
 
 def test_device_and_lanes_give_the_budget_of_training() -> None:
-    partition = make_partition(BudgetConfig(device="ecp5-25k", lanes=8), WIDTHS)
+    partition = make_partition(BudgetConfig(device="ecp5-25k", lanes=8), chain(WIDTHS))
     assert partition.n_connections <= area.budget("ecp5-25k", 8, WIDTHS)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from bench.accuracy import BUDGET3288, QUICK
 from deepr_hw.sparse_set.budget import make_partition
+from deepr_hw.sparse_set.share import chain
 from deepr_hw.train.config import load_config
 
 
@@ -11,7 +12,7 @@ from deepr_hw.train.config import load_config
 def test_every_row_keeps_its_budget(rows, limit):
     for label, name, overrides in rows:
         config = load_config(name, overrides)
-        partition = make_partition(config.budget, (784, *config.network.hidden, 10), config.network.bias)
+        partition = make_partition(config.budget, chain((784, *config.network.hidden, 10)), config.network.bias)
         assert partition.n_connections + config.network.bias * sum(config.network.hidden) <= limit, label
         assert (config.quantization.weight_bits, config.quantization.activation_bits) == (8, 8), label
 

@@ -9,6 +9,7 @@ from deepr_hw.sparse_set.budget import explain, make_partition
 from deepr_hw.sparse_set.connections import make_connections
 from deepr_hw.sparse_set.draw import as_arrays, as_groups
 from deepr_hw.sparse_set.rewire import rewire
+from deepr_hw.sparse_set.share import chain
 from deepr_hw.train.config import BudgetConfig
 
 SIZES = (30, 12, 8, 4)
@@ -33,7 +34,7 @@ CASES = {
 def held(connections, group_of):
     """Connections per group, counted in a loop, by a key that the test itself gives."""
     starts, counts = np.cumsum((0, *SIZES)), {}
-    for source, layer, out in zip(connections.sources(), connections.layers(), connections.out_idx, strict=True):
+    for source, layer, out in zip(connections.sources(), connections.matrices(), connections.out_idx, strict=True):
         key = group_of(int(layer), int(source - starts[layer]), int(out))
         counts[key] = counts.get(key, 0) + 1
     return counts
@@ -42,7 +43,7 @@ def held(connections, group_of):
 @pytest.mark.parametrize("case", CASES)
 def test_groups_hold_their_limits_through_rewiring(case):
     budget, group_of = CASES[case]
-    partition, rng = make_partition(BudgetConfig(**budget), SIZES), np.random.default_rng(0)
+    partition, rng = make_partition(BudgetConfig(**budget), chain(SIZES)), np.random.default_rng(0)
     connections, stream = make_connections(partition, rng), np.array([1, 2, 3, 4], np.uint64)
     before = held(connections, group_of)
     assert sorted(before.values()) == sorted(partition.limits[partition.limits > 0].tolist())
@@ -55,14 +56,14 @@ def test_groups_hold_their_limits_through_rewiring(case):
 
 
 def test_lanes_differ_by_at_most_one_slot():
-    partition = make_partition(BudgetConfig(per_layer=(2352, 900, 300), lanes=8), (784, 300, 100, 10))
+    partition = make_partition(BudgetConfig(per_layer=(2352, 900, 300), lanes=8), chain((784, 300, 100, 10)))
     per_lane = partition.limits.reshape(3, 8)
     np.testing.assert_array_equal(per_lane.sum(axis=1), (2352, 900, 300))
     assert (per_lane.max(axis=1) - per_lane.min(axis=1) <= 1).all()
 
 
 def test_tiles_share_by_their_positions():
-    partition = make_partition(BudgetConfig(per_layer=(2352, 900, 300), tiles=(256, 256)), (784, 300, 100, 10))
+    partition = make_partition(BudgetConfig(per_layer=(2352, 900, 300), tiles=(256, 256)), chain((784, 300, 100, 10)))
     density = partition.limits / partition.n_positions
     assert density[:8].std() / density[:8].mean() < 0.1
 
@@ -86,7 +87,7 @@ def test_tiles_share_by_their_positions():
 )
 def test_refuses_the_impossible_with_the_reason(budget, message):
     with pytest.raises(ValueError, match=message):
-        make_partition(BudgetConfig(**budget), SIZES)
+        make_partition(BudgetConfig(**budget), chain(SIZES))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_refuses_what_says_nothing_sound(budget, message):
 
 
 def test_the_arithmetic_is_printed():
-    sizes = (784, 300, 100, 10)
+    sizes = chain((784, 300, 100, 10))
     text = explain(BudgetConfig(device="spinnaker2-core"), sizes)
     assert "(65,536 bytes - 1,194 of activations - 0 of biases) / 4 bytes per slot = 16,085 connections" in text
     assert "K = 16,085 of 266,200 = 784 x 300 + 300 x 100 + 100 x 10 positions (6.042 %)" in text
@@ -115,5 +116,5 @@ def test_the_arithmetic_is_printed():
 
 
 def test_memory_larger_than_the_network_holds_all_of_it():
-    partition = make_partition(BudgetConfig(device="ecp5-85k"), SIZES)
+    partition = make_partition(BudgetConfig(device="ecp5-85k"), chain(SIZES))
     assert partition.n_connections == sum(a * b for a, b in itertools.pairwise(SIZES))

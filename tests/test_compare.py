@@ -73,11 +73,11 @@ def test_without_lists_the_configuration_is_what_runs(digits):
     ],
 )
 def test_a_budget_keeps_its_shape(budget, scaled):
-    assert scale_budget(budget, 90, SIZES) == scaled
+    assert scale_budget(budget, 90, chain(SIZES)) == scaled
 
 
 def test_a_full_layer_gives_its_share_to_the_others():
-    assert scale_budget(BudgetConfig(per_layer=(300, 100)), 1400, SIZES).per_layer == (1200, 200)
+    assert scale_budget(BudgetConfig(per_layer=(300, 100)), 1400, chain(SIZES)).per_layer == (1200, 200)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_impossible_grids(digits, arguments, message):
 
 def test_a_budget_per_output_has_no_number_to_scale():
     with pytest.raises(ValueError, match=r"budget\.per_output: a sweep over budgets scales"):
-        scale_budget(BudgetConfig(per_output=3), 90, SIZES)
+        scale_budget(BudgetConfig(per_output=3), 90, chain(SIZES))
 
 
 def test_percentages():

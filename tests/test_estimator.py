@@ -23,7 +23,7 @@ from deepr_hw.export.onnx import flavours as onnx_flavours
 from deepr_hw.export.onnx import qdq as onnx_qdq
 from deepr_hw.export.onnx.session import run_model
 from deepr_hw.ir import netfile
-from deepr_hw.sparse_set.share import share_out, share_per_layer
+from deepr_hw.sparse_set.share import chain, share_out, share_per_matrix
 from deepr_hw.train.config import METHODS
 from deepr_hw.train.freeze import freeze
 from deepr_hw.train.loop import advance
@@ -284,7 +284,7 @@ def test_the_package_alone_stays_light():
 
 
 def test_shares_add_up_within_the_positions():
-    assert share_per_layer(3552, (784, 300, 100, 10)) == (2416, 891, 245)
+    assert share_per_matrix(3552, chain((784, 300, 100, 10))) == (2416, 891, 245)
     rng = np.random.default_rng(0)
     for _ in range(500):
         positions = rng.integers(1, 50, rng.integers(1, 6)).tolist()

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from deepr_hw import reference
+from deepr_hw.ir import netfile
 from deepr_hw.ir.tasks import EVEN
 from deepr_hw.kernel import jit
-from deepr_hw.train.compiled import make_scratch
+from deepr_hw.train.compiled import load_batch
 from deepr_hw.train.freeze import freeze
-from deepr_hw.train.sparse_linear import backward, forward, load_batch, loss_and_slope
+from deepr_hw.train.loss import loss_and_slope
+from deepr_hw.train.model import Model, calibrate
+from deepr_hw.train.sparse_linear import LinearStage
+from deepr_hw.train.stage import backward, forward
 from tests.oracles.layers import gradients, layer_views
 from tests.random_models import random_model
 
@@ -24,28 +28,38 @@ def random_goal(seed, n, n_out):
 
 def kernel_gradients(model, x, labels, n_batch, smoothing=0.0, weights=EVEN):
     """One step's loss, logits and gradients from the kernels, columns padded as in training."""
-    net = model.arrays
-    scratch = make_scratch(model.sizes, n_batch, model.bias_moments)
-    steps, top = model.scales()
+    machine = model.machine(n_batch)
     order = np.arange(len(labels))
-    load_batch(x, order, scratch.act)
-    forward(net.level, net.indptr, net.out_idx, model.values, model.bias, scratch.act, scratch.acc, steps, top)
-    first = net.level[len(model.sizes) - 1]
-    logits = scratch.acc[first:, : len(labels)].copy()
-    loss, _ = loss_and_slope(scratch.acc[first:], steps[-1, 0] * steps[-1, 1], labels, order, smoothing, weights)
-    backward(
-        net.level,
-        net.indptr,
-        net.out_idx,
-        model.values,
-        scratch.act,
-        scratch.acc,
-        steps,
-        top,
-        net.grad,
-        scratch.bias_grad,
-    )
-    return loss, logits, net.grad, scratch.bias_grad
+    load_batch(x, order, machine.x)
+    forward(machine.stages, machine.net, machine.values)
+    logits = machine.outputs[:, : len(labels)].copy()
+    loss, _ = loss_and_slope(machine.outputs, machine.unit, labels, order, smoothing, weights)
+    backward(machine.reverse, machine.net, machine.values)
+    return loss, logits, machine.net.grad, machine.bias_grad
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+def test_stages_compute_what_one_does(seed, quantized):
+    """Where a chain is cut in two stages makes no difference to any bit: not to formats, logits, gradients, layers."""
+    model, x = random_model(seed, quantized=False)
+    sizes = model.stages[0].sizes
+    cut = 1 + seed % (len(sizes) - 1)
+    stages = [LinearStage(sizes[: cut + 1], cut == len(sizes) - 1)]
+    if cut < len(sizes) - 1:
+        stages.append(LinearStage(sizes[cut:], True))
+    both = [model, Model(model.connections, stages, model.use_bias, model.x_format)]
+    both[1].bias[:] = model.bias
+    labels, results = random_goal(seed // 2, 13, model.n_out), []
+    for one in both:
+        if quantized:
+            calibrate(one, x, 8, 8)
+        loss, logits, grad, bias_grad = kernel_gradients(one, x[:13], labels, 16)
+        results.append((loss, one.outputs(x), logits, grad.copy(), bias_grad.copy()))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if quantized:
+        assert netfile.digest(freeze(both[0])) == netfile.digest(freeze(both[1]))
 
 
 def random_weights(seed, n):
@@ -59,7 +73,7 @@ def random_weights(seed, n):
 @pytest.mark.parametrize("seed", range(20))
 def test_step_equals_numpy(seed, quantized, weighted):
     model, x = random_model(seed, quantized)
-    labels = random_goal(seed // 2, 13, model.sizes[-1])
+    labels = random_goal(seed // 2, 13, model.n_out)
     smoothing = 0.1 * (seed % 3)
     weights = random_weights(seed, 13) if weighted else EVEN
     loss, logits, grad, bias_grad = kernel_gradients(model, x[:13], labels, 16, smoothing, weights)
@@ -74,7 +88,7 @@ def test_step_equals_numpy(seed, quantized, weighted):
     np.testing.assert_allclose(grad, wanted, rtol=2e-3, atol=1e-5 + 1e-4 * np.abs(wanted).max(initial=0))
     if model.use_bias:
         atol = 1e-5 + 1e-4 * np.abs(biases).max()
-        np.testing.assert_allclose(bias_grad[model.sizes[0] :], biases, rtol=2e-3, atol=atol)
+        np.testing.assert_allclose(bias_grad, biases, rtol=2e-3, atol=atol)
 
 
 @pytest.mark.parametrize("weights", [1.0, np.array([0.0, 3.0, 0.1, 1.0, 20.0])], ids=["even", "weighted"])
@@ -82,7 +96,7 @@ def test_step_equals_numpy(seed, quantized, weighted):
 @pytest.mark.parametrize("seed", range(1, 12, 2))  # with biases: no accumulator sits on the kink at 0
 def test_numpy_gradient_equals_finite_differences(seed, regression, weights):
     model, x = random_model(seed, quantized=False, max_width=8)
-    labels = random_goal(2 * seed + regression, 5, model.sizes[-1])
+    labels = random_goal(2 * seed + regression, 5, model.n_out)
     views = layer_views(model)
     for view in views:
         object.__setattr__(view, "weight", view.weight.astype(np.float64))
@@ -102,7 +116,7 @@ def test_numpy_gradient_equals_finite_differences(seed, regression, weights):
 def test_whole_weights_are_repetitions(seed, regression):
     """Weights 0 to 3 in one batch give the gradient, the loss and the rewiring's input of samples taken so often."""
     model, x = random_model(seed)
-    goal = random_goal(2 * seed + regression, 13, model.sizes[-1])
+    goal = random_goal(2 * seed + regression, 13, model.n_out)
     times = np.random.default_rng(seed).integers(0, 4, 13)
     times[0] = 1
     weights = (times * (13 / times.sum())).astype(np.float32)
@@ -127,7 +141,7 @@ def test_evaluation_mode_equals_the_reference(seed, bits):
 def test_a_flipped_bit_of_one_weight_is_seen():
     model, x = random_model(3)
     expected = reference.logits(freeze(model), x)
-    last = model.connections.layer_slices()[-1]
+    last = model.connections.matrix_slices()[-1]
     model.connections.code[last.start] ^= 0x40
     assert (model.logits(x) != expected).any()
 
@@ -142,19 +156,20 @@ def test_float_network_has_no_integer_logits():
 
 def test_the_cache_of_compiled_code_follows_every_source(tmp_path):
     package = Path(jit.__file__).parent.parent
-    for name in jit.SOURCES:
+    names = [path.relative_to(package) for path in jit.sources(package)]
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(package / name, tmp_path / name)
     stamp = jit.source_stamp(tmp_path)
     assert stamp == jit.source_stamp(package)
-    for name in jit.SOURCES:
-        (tmp_path / name).write_text("# changed")
+    for name in names:
+        (tmp_path / name).write_text("\n@kernel changed")
         stamp, before = jit.source_stamp(tmp_path), stamp
         assert stamp != before
 
 
 def test_every_module_with_a_kernel_is_stamped():
     package = Path(jit.__file__).parent.parent
-    compiled = {str(path.relative_to(package)) for path in package.rglob("*.py") if "\n@kernel" in path.read_text()}
-    assert compiled <= set(jit.SOURCES)
-    assert "kernel/noise.py" in compiled
+    compiled = {path for path in package.rglob("*.py") if "\n@kernel" in path.read_text()}
+    assert compiled == set(jit.sources(package))
+    assert package / "kernel" / "noise.py" in compiled

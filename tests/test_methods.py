@@ -7,11 +7,12 @@ from deepr_hw import data, reference
 from deepr_hw.sparse_set.budget import make_partition
 from deepr_hw.sparse_set.connections import make_connections
 from deepr_hw.sparse_set.draw import LOW
-from deepr_hw.train.compiled import make_scratch
+from deepr_hw.sparse_set.share import chain
 from deepr_hw.train.config import METHODS, BudgetConfig, load_config
 from deepr_hw.train.loop import train
 from deepr_hw.train.methods import dense_partition, keep_largest, largest_gradients, rank_in_group, theta_min
 from deepr_hw.train.model import Model
+from deepr_hw.train.sparse_linear import LinearStage
 
 SHORT = ["training.epochs=30", "quantization.calibrate_epochs=25", "training.batch_size=10"]
 LANGEVIN = ["training.optimizer=sgd", "training.l1=1e-5"]
@@ -67,8 +68,8 @@ def test_ranks_are_those_of_a_loop():
 
 def test_pruning_keeps_the_largest_of_each_group():
     rng = np.random.default_rng(1)
-    partition = dense_partition(make_partition(BudgetConfig(per_layer=(10, 6)), (8, 5, 4)), "magnitude")
-    model = Model(make_connections(partition, rng, n_moments=1), False)
+    partition = dense_partition(make_partition(BudgetConfig(per_layer=(10, 6)), chain((8, 5, 4))), "magnitude")
+    model = Model(make_connections(partition, rng, n_moments=1), [LinearStage((8, 5, 4), True)], False)
     c = model.connections
     c.moments[0] = c.weight
     before = {(s, o): w for s, o, w in zip(c.sources(), c.out_idx, c.weight, strict=True)}
@@ -78,29 +79,32 @@ def test_pruning_keeps_the_largest_of_each_group():
     np.testing.assert_array_equal(c.moments[0], c.weight)
     for layer, n, rows in ((0, 10, range(8)), (1, 6, range(8, 13))):
         largest = sorted((abs(w) for (s, _), w in before.items() if s in rows), reverse=True)[:n]
-        held = sorted(np.abs(c.weight[c.layers() == layer]).tolist(), reverse=True)
+        held = sorted(np.abs(c.weight[c.matrices() == layer]).tolist(), reverse=True)
         np.testing.assert_array_equal(held, largest)
 
 
 @pytest.mark.parametrize("budget", [{"total": 30}, {"per_layer": (20, 10)}, {"per_output": 3}])
 def test_largest_gradients_are_those_of_the_dense_product(budget, monkeypatch):
     rng, sizes = np.random.default_rng(2), (12, 6, 4)
-    c = make_connections(make_partition(BudgetConfig(**budget), sizes), rng)
-    scratch = make_scratch(sizes, 16, np.zeros((0, 0), np.float32))
-    scratch.act[:], scratch.acc[:] = rng.standard_normal((2, 22, 16)).astype(np.float32)
-    wanted, steps = np.full(c.partition.n_groups, 2), np.array([0.5, 2.0])
+    c = make_connections(make_partition(BudgetConfig(**budget), chain(sizes)), rng)
+    model = Model(c, [LinearStage(sizes, True)], False)
+    machine = model.machine(16)
+    (chain_arrays,) = machine.stages
+    chain_arrays.act[:], chain_arrays.acc[:] = rng.standard_normal((2, 22, 16)).astype(np.float32)
+    wanted, steps = np.full(c.partition.n_groups, 2), np.array([0.5, 2.0], np.float32)
+    chain_arrays.steps[:, 0] = steps
     held = set(zip(c.sources().tolist(), c.out_idx.tolist(), strict=True))
     candidates: dict[int, list] = {}
     for s in range(18):
         layer, first = (0, 12) if s < 12 else (1, 18)
         for o in range(sizes[layer + 1]):
             if (s, o) not in held:
-                size = abs(steps[layer] * np.dot(scratch.act[s], scratch.acc[first + o]))
+                size = abs(steps[layer] * np.dot(chain_arrays.act[s], chain_arrays.acc[first + o]))
                 candidates.setdefault(int(c.partition.groups(s, layer, o)), []).append((size, s, o))
     expected = {(s, o) for found in candidates.values() for _, s, o in sorted(found, reverse=True)[:2]}
     for block in (1 << 20, 7):
         monkeypatch.setattr("deepr_hw.train.methods._BLOCK", block)
-        keys = largest_gradients(c, scratch, steps, wanted)
+        keys = largest_gradients(model, machine, wanted)
         assert {(int(key >> 32), int(key & LOW)) for key in keys} == expected
         assert (np.diff(keys) > 0).all()
 
@@ -120,11 +124,11 @@ def test_soft_deep_r_needs_l1_and_sgd():
         load_config("digits", ["training.method=soft_deep_r", "training.optimizer=sgd"])
     config = load_config("digits", [*LANGEVIN, "training.method=soft_deep_r", "training.l1=0"])
     with pytest.raises(ValueError, match="needs it, theta_min"):
-        theta_min(config, make_partition(config.budget, (64, 64, 32, 10)))
+        theta_min(config, make_partition(config.budget, chain((64, 64, 32, 10))))
 
 
 def test_theta_min_is_the_formula():
     config = load_config("digits", ["budget.global=646", "training.l1=1e-4", "training.temperature=1e-8"])
-    assert theta_min(config, make_partition(config.budget, (64, 64, 32, 10))) == pytest.approx(
+    assert theta_min(config, make_partition(config.budget, chain((64, 64, 32, 10)))) == pytest.approx(
         -1e-8 * (1 - 646 / 6464) / (1e-4 * 646 / 6464)
     )

@@ -8,7 +8,7 @@ from deepr_hw.sparse_set.budget import Partition, make_partition
 from deepr_hw.sparse_set.connections import choose_distinct, draw_positions, first_partition, make_connections
 from deepr_hw.sparse_set.draw import as_arrays, as_groups, recount
 from deepr_hw.sparse_set.rewire import grow_connections, insert, remove, rewire
-from deepr_hw.sparse_set.share import share_per_layer
+from deepr_hw.sparse_set.share import chain, share_per_matrix
 from deepr_hw.sparse_set.step import update
 from deepr_hw.train.config import BudgetConfig
 from tests.oracles.rewire import rewire_numpy
@@ -19,8 +19,10 @@ SIZES = (7, 5, 4)
 def partition_of(kind: str) -> Partition:
     if kind == "odd":  # 6 groups across both layers, which no hardware asks for
         source_part, target_part = np.array([0, 3, 0, 3, 3, 0, 3, 0, 3, 0, 3, 0]), np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
-        return Partition("odd", SIZES, np.full(6, 3), source_part, target_part)
-    return make_partition(BudgetConfig(total=30) if kind == "global" else BudgetConfig(per_layer=(20, 10)), SIZES)
+        return Partition("odd", chain(SIZES), np.full(6, 3), source_part, target_part)
+    return make_partition(
+        BudgetConfig(total=30) if kind == "global" else BudgetConfig(per_layer=(20, 10)), chain(SIZES)
+    )
 
 
 KINDS = ("global", "per_layer", "odd")
@@ -111,7 +113,7 @@ def test_draws_are_as_frequent_as_the_numpy_version(kind):
 
 
 def test_a_full_group_gets_its_own_dead_back():
-    partition = make_partition(BudgetConfig(per_layer=(35, 20)), SIZES)
+    partition = make_partition(BudgetConfig(per_layer=(35, 20)), chain(SIZES))
     c = make_connections(partition, np.random.default_rng(0))
     net = as_arrays(c)
     net.grad[:] = -1
@@ -120,7 +122,7 @@ def test_a_full_group_gets_its_own_dead_back():
 
 
 def test_the_dead_of_a_full_group_start_anew_in_place():
-    partition = make_partition(BudgetConfig(per_layer=(35, 10)), SIZES)
+    partition = make_partition(BudgetConfig(per_layer=(35, 10)), chain(SIZES))
     c = make_connections(partition, np.random.default_rng(0), n_moments=1)
     net = as_arrays(c)
     c.moments[:] = 1
@@ -179,7 +181,7 @@ def test_chosen_integers_are_distinct(n, k):
 
 @pytest.mark.parametrize("budget", [BudgetConfig(total=300), BudgetConfig(per_layer=(200, 60, 40))])
 def test_the_papers_first_positions_are_uniform_in_their_groups(budget):
-    partition = make_partition(budget, (30, 20, 10, 5))
+    partition = make_partition(budget, chain((30, 20, 10, 5)))
     made = make_connections(partition, np.random.default_rng(3), init="n_in")
     source, out_idx = draw_positions(partition, np.random.default_rng(3))
     np.testing.assert_array_equal(made.sources(), source)
@@ -218,23 +220,26 @@ def test_a_new_set_is_sound_and_uniform(kind, make):
 def test_first_weights_keep_the_size_of_a_signal(make):
     """One over the root of a layer's connections per output, at least 1; of its inputs in the paper."""
     sizes = (400, 300, 200, 100)
-    partition = make_partition(BudgetConfig(per_layer=(30_000, 20_000, 50)), sizes)
+    partition = make_partition(BudgetConfig(per_layer=(30_000, 20_000, 50)), chain(sizes))
     for init, expected in (("fan_in", (100, 100, 1)), ("n_in", (400, 300, 200))):
         c = make(partition, np.random.default_rng(0), init=init)
-        for where, n in zip(c.layer_slices(), expected, strict=True):
+        for where, n in zip(c.matrix_slices(), expected, strict=True):
             assert np.std(c.weight[where]) * np.sqrt(n) == pytest.approx(
                 1, rel=0.02 if n > 1 and where.stop < 50_001 else 0.3
             )
-    assert first_partition(make_partition(BudgetConfig(total=2), sizes)).n_groups == 1, "too few to be shared out"
+    assert first_partition(make_partition(BudgetConfig(total=2), chain(sizes))).n_groups == 1, (
+        "too few to be shared out"
+    )
 
 
 def complete(c):
     """Share of the connections on a complete path, by following every one of them step by step."""
-    level = np.cumsum((0, *c.sizes))
-    rows = zip(c.sources(), c.out_idx, c.layers(), strict=True)
+    sizes = [c.shapes[0][0], *(n_out for _, n_out in c.shapes)]
+    level = np.cumsum((0, *sizes))
+    rows = zip(c.sources(), c.out_idx, c.matrices(), strict=True)
     edges = [(int(s), int(level[layer + 1] + o)) for s, o, layer in rows]
-    forth, back = set(range(c.sizes[0])), set(range(int(level[-2]), int(level[-1])))
-    for _ in c.sizes:
+    forth, back = set(range(sizes[0])), set(range(int(level[-2]), int(level[-1])))
+    for _ in sizes:
         forth |= {b for a, b in edges if a in forth}
         back |= {a for a, b in edges if b in back}
     return np.mean([a in forth and b in back for a, b in edges])
@@ -253,8 +258,8 @@ def complete(c):
 )
 @pytest.mark.parametrize("budget", ["total", "per_layer"])
 def test_first_connections_lead_somewhere(sizes, k, budget):
-    limits = share_per_layer(k, sizes) if budget == "per_layer" else k
-    partition = make_partition(BudgetConfig(**{budget: limits}), sizes)
+    limits = share_per_matrix(k, chain(sizes)) if budget == "per_layer" else k
+    partition = make_partition(BudgetConfig(**{budget: limits}), chain(sizes))
     for seed in range(5):
         c = make_connections(partition, np.random.default_rng(seed))
         c.check()
@@ -281,4 +286,4 @@ def test_recount_sees_what_is_unsound():
 
 def test_partition_refuses_more_than_its_positions():
     with pytest.raises(ValueError, match="group 0 shall hold 100 connections but has only 55 positions"):
-        Partition("global", SIZES, np.array([100]), np.zeros(12, int), np.zeros(9, int))
+        Partition("global", chain(SIZES), np.array([100]), np.zeros(12, int), np.zeros(9, int))

@@ -220,7 +220,7 @@ def soft_visits(n, seed, **options):
     seen, signs = [], None
     for c in records(n, seed, n_in=2, method="soft_deep_r", **options):
         signs = np.copysign(1, c.weight)
-        seen.append(tuple(np.searchsorted((FLOOR / 2, 0.0, 0.6), c.moments[0], side="right").tolist()))
+        seen.append(tuple(np.searchsorted((FLOOR / 2, 0.0, 0.6), c.theta, side="right").tolist()))
     return seen, signs
 
 

@@ -44,14 +44,14 @@ def chain(n, seed, **rule):
         }
     )
     rng = np.random.default_rng(seed)
-    budget = make_partition(config.budget, (1, 2))
+    budget = make_partition(config.budget, ((1, 2),))
     model = make_model(config, 1, 2, X_FORMAT, rng, dense_partition(budget, "soft_deep_r"))
     start_soft(model, budget, config, rng)
     thin, stream = 1000, seed_state(rng)
     order, etas, seen = np.tile(np.arange(len(X)), thin), np.full(thin, ETA), []
     for _ in range(n + 5):
         steps_of_an_epoch(config, model, X, Y, order, etas, stream, Prior(config.training.l1, 0.0))
-        theta = model.connections.moments[0]
+        theta = model.connections.theta
         assert (theta >= np.float32(theta_min(config, budget))).all()
         np.testing.assert_array_equal(np.abs(model.connections.weight), np.maximum(theta, 0))
         seen.append(tuple(np.where(theta < 0, 0, np.searchsorted(EDGES, theta, side="right")).tolist()))

@@ -120,7 +120,7 @@ def test_scales_are_found_anew_up_to_calibrate_epochs_and_then_stay(tmp_path, di
     def look(metrics, n_epochs):
         read = load_checkpoint(tmp_path / "checkpoint.safetensors")
         layers = np.split(read.tensors["weight"], read.tensors["indptr"][[64, 128]])  # from 64 inputs, 64 neurons
-        used.append(read.formats["w_formats"])
+        used.append(read.formats[0]["w_formats"])
         fresh.append([weight_format(weight, 8) for weight in layers])
 
     train(

@@ -13,31 +13,26 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache
 
-SOURCES = (
-    "kernel/jit.py",
-    "kernel/noise.py",
-    "kernel/vectors.py",
-    "sparse_set/step.py",
-    "sparse_set/draw.py",
-    "sparse_set/rewire.py",
-    "train/sparse_linear.py",
-    "train/compiled.py",
-    "data/augment.py",
-)
-"""Modules that hold compiled functions."""
+ROOMS = ("kernel", "sparse_set", "train", "data")
+"""Where compiled functions are."""
+
+
+def sources(folder: Path) -> list[Path]:
+    """Modules with compiled functions in the ``ROOMS`` of ``folder``."""
+    modules = (path for room in ROOMS for path in sorted((folder / room).glob("*.py")))
+    return [path for path in modules if b"\n@kernel" in path.read_bytes()]
 
 
 def source_stamp(folder: Path) -> str:
-    """Digest of the sources of all compiled functions."""
-    paths = [folder / name for name in SOURCES]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path.exists())).hexdigest()
+    """Digest of the sources of all compiled functions below ``folder``."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources(folder))).hexdigest()
 
 
 _STAMP = source_stamp(Path(__file__).parent.parent)
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """``numba.njit(nogil=True, **options)`` with a cache that is renewed when any of ``SOURCES`` changes."""
+    """``numba.njit(nogil=True, **options)`` with a cache that any change in a source of compiled functions renews."""
     if function is None:
         return partial(kernel, **options)
     dispatcher = njit(nogil=True, **options)(function)

@@ -11,7 +11,6 @@ Limits of several kinds hold together where one refines the other; anything else
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -20,14 +19,15 @@ from deepr_hw import memory
 from deepr_hw.devices import area
 from deepr_hw.devices.parts import DEVICES
 
+from .connections import Shapes, levels_of
 from .partition import Partition
-from .share import positions_per_layer, share_per_layer
+from .share import count_positions, share_per_matrix
 
 _GROUP_BYTES = 128
 SLOT_BYTES = 4
 """Bytes of one connection in the engine's memory: 22 bits of index, 2 flags, 8 bits of weight."""
 
-__all__ = ["Partition", "explain", "make_partition", "positions_per_layer"]
+__all__ = ["Partition", "count_positions", "explain", "make_partition"]
 
 
 class Wish(Protocol):
@@ -51,13 +51,12 @@ class Wish(Protocol):
     def tiles(self) -> tuple[int, ...] | None: ...
 
 
-def make_partition(config: Wish, sizes: Sequence[int], bias: bool = False) -> Partition:
-    """The partition that ``config`` asks for on a network with ``sizes`` neurons per level.
+def make_partition(config: Wish, shapes: Shapes, bias: bool = False) -> Partition:
+    """The partition that ``config`` asks for on the positions of matrices of ``shapes`` (n_in, n_out), one to a layer.
 
     Raises ``ValueError`` naming the key when it is impossible.
     """
-    sizes = tuple(sizes)
-    per_layer, total = _layer_limits(config, sizes), _total(config, sizes, bias)
+    per_layer, total = _layer_limits(config, shapes), _total(config, shapes, bias)
     if per_layer is not None and total is not None and sum(per_layer) > total:
         raise ValueError(
             f"budget: {' + '.join(map(str, per_layer))} = {sum(per_layer)} connections per layer exceed "
@@ -69,53 +68,59 @@ def make_partition(config: Wish, sizes: Sequence[int], bias: bool = False) -> Pa
         other = "lanes" if config.lanes is not None else "per_output"
         raise ValueError(f"budget.tiles cuts across budget.{other}: neither refines the other, so both can't be strict")
     if config.per_output is not None:
-        return _per_output(config, sizes)
+        return _per_output(config, shapes)
     if config.lanes is None and config.tiles is None and per_layer is None:
         assert total is not None
         return Partition(
             "global",
-            sizes,
+            shapes,
             np.array([total], np.int64),
-            np.zeros(sum(sizes[:-1]), np.int64),
-            np.zeros(sum(sizes[1:]), np.int64),
+            np.zeros(sum(n_in for n_in, _ in shapes), np.int64),
+            np.zeros(sum(n_out for _, n_out in shapes), np.int64),
         )
     if per_layer is None:
         assert total is not None
-        per_layer = share_per_layer(total, sizes)
+        per_layer = share_per_matrix(total, shapes)
     if config.lanes is not None:
-        shapes = [(n, 1, config.lanes) for n in sizes[:-1]]
-        return _blocks(f"lanes={config.lanes}", sizes, per_layer, shapes, equal=True)
+        blocks = [(n_in, 1, config.lanes) for n_in, _ in shapes]
+        return _blocks(f"lanes={config.lanes}", shapes, per_layer, blocks, equal=True)
     if config.tiles is not None:
         h, w = config.tiles
-        shapes = [(h, w, -(-n // w)) for n in sizes[1:]]
-        return _blocks(f"tiles={h}x{w}", sizes, per_layer, shapes, equal=False)
+        blocks = [(h, w, -(-n_out // w)) for _, n_out in shapes]
+        return _blocks(f"tiles={h}x{w}", shapes, per_layer, blocks, equal=False)
     return Partition(
-        "per_layer", sizes, np.array(per_layer, np.int64), _layer_of_source(sizes), np.zeros(sum(sizes[1:]), np.int64)
+        "per_layer",
+        shapes,
+        np.array(per_layer, np.int64),
+        np.repeat(np.arange(len(shapes)), [n_in for n_in, _ in shapes]),
+        np.zeros(sum(n_out for _, n_out in shapes), np.int64),
     )
 
 
-def explain(config: Wish, sizes: Sequence[int], bias: bool = False) -> str:
+def explain(config: Wish, shapes: Shapes, bias: bool = False) -> str:
     """The arithmetic of the budget in a line or two. Raises ``ValueError`` as ``make_partition`` does."""
-    partition, positions = make_partition(config, sizes, bias), sum(positions_per_layer(sizes))
+    partition, positions = make_partition(config, shapes, bias), sum(count_positions(shapes))
     text = (
         f"K = {partition.n_connections:,} of {positions:,} = "
-        f"{' + '.join(f'{a} x {b}' for a, b in pairwise(sizes))} positions "
+        f"{' + '.join(f'{a} x {b}' for a, b in shapes)} positions "
         f"({100 * partition.n_connections / positions:.3f} %), {partition.kind}, groups of "
         f"{partition.limits.min():,}..{partition.limits.max():,}"
     )
     if config.bytes is None and config.device is None:
         return text
-    return f"{_memory_arithmetic(config, sizes, bias)[1]}; {text}"
+    return f"{_memory_arithmetic(config, shapes, bias)[1]}; {text}"
 
 
-def _memory_arithmetic(config: Wish, sizes: Sequence[int], bias: bool) -> tuple[int, str]:
+def _memory_arithmetic(config: Wish, shapes: Shapes, bias: bool) -> tuple[int, str]:
     """Connections that fit, and how that was found: by the engine's area law where device and lanes name an engine."""
-    if config.device in area.FABRICS and config.lanes in area.LANES:
-        fits = area.budget(str(config.device), int(config.lanes or 0), sizes)
+    levels = levels_of(shapes)
+    if levels and config.device in area.FABRICS and config.lanes in area.LANES:
+        fits = area.budget(str(config.device), int(config.lanes or 0), levels)
         return fits, f"{config.device}: the engine with {config.lanes} lanes and two banks holds {fits:,} connections"
     n_bytes = config.bytes if config.bytes is not None else DEVICES[str(config.device)].memory
     source = "" if config.device is None else f"{config.device} ({DEVICES[config.device].source}): "
-    n_activations, n_biases = sum(sizes), 4 * sum(sizes[1:]) if bias else 0
+    n_outputs = sum(n_out for _, n_out in shapes)
+    n_activations, n_biases = shapes[0][0] + n_outputs, 4 * n_outputs if bias else 0
     left = n_bytes - n_activations - n_biases
     fits = left // SLOT_BYTES
     return fits, (
@@ -137,12 +142,12 @@ def _total_key(config: Wish) -> str:
     )
 
 
-def _total(config: Wish, sizes: tuple[int, ...], bias: bool) -> int | None:
+def _total(config: Wish, shapes: Shapes, bias: bool) -> int | None:
     """Connections of the whole network, where something bounds them as a whole."""
-    positions = positions_per_layer(sizes)
+    positions = count_positions(shapes)
     totals = []
     if config.bytes is not None or config.device is not None:
-        fits, arithmetic = _memory_arithmetic(config, sizes, bias)
+        fits, arithmetic = _memory_arithmetic(config, shapes, bias)
         if fits < 1:
             raise ValueError(f"{_total_key(config)}: no connection fits: {arithmetic}")
         totals.append(min(fits, sum(positions)))
@@ -156,15 +161,15 @@ def _total(config: Wish, sizes: tuple[int, ...], bias: bool) -> int | None:
     if isinstance(config.density, float):
         totals.append(max(1, round(config.density * sum(positions))))
     if len(totals) == 2 and totals[1] > totals[0]:
-        raise ValueError(f"budget: {totals[1]} connections don't fit: {_memory_arithmetic(config, sizes, bias)[1]}")
+        raise ValueError(f"budget: {totals[1]} connections don't fit: {_memory_arithmetic(config, shapes, bias)[1]}")
     return totals[-1] if totals else None
 
 
-def _layer_limits(config: Wish, sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+def _layer_limits(config: Wish, shapes: Shapes) -> tuple[int, ...] | None:
     """Connections of each layer, where they are given layer by layer."""
-    positions = positions_per_layer(sizes)
+    positions = count_positions(shapes)
     if config.per_output is not None:
-        return tuple(n * m for n, m in zip(_fan_ins(config, sizes), sizes[1:], strict=True))
+        return tuple(n * n_out for n, (_, n_out) in zip(_fan_ins(config, shapes), shapes, strict=True))
     if isinstance(config.density, tuple):
         _check_length("density", config.density, positions)
         return tuple(round(d * n) for d, n in zip(config.density, positions, strict=True))
@@ -174,7 +179,7 @@ def _layer_limits(config: Wish, sizes: tuple[int, ...]) -> tuple[int, ...] | Non
     for i, (limit, n) in enumerate(zip(config.per_layer, positions, strict=True)):
         if limit > n:
             raise ValueError(
-                f"budget.per_layer[{i}] = {limit}: layer {i} has only {n} positions ({sizes[i]} x {sizes[i + 1]})"
+                f"budget.per_layer[{i}] = {limit}: layer {i} has only {n} positions ({shapes[i][0]} x {shapes[i][1]})"
             )
     return config.per_layer
 
@@ -184,50 +189,45 @@ def _check_length(key: str, values: Sequence[float], positions: list[int]) -> No
         raise ValueError(f"budget.{key} = {list(values)}: has {len(values)} entries for {len(positions)} layers")
 
 
-def _fan_ins(config: Wish, sizes: tuple[int, ...]) -> tuple[int, ...]:
+def _fan_ins(config: Wish, shapes: Shapes) -> tuple[int, ...]:
     value = config.per_output
     assert value is not None
-    fan_ins = value if isinstance(value, tuple) else (value,) * (len(sizes) - 1)
-    _check_length("per_output", fan_ins, positions_per_layer(sizes))
-    for i, (fan_in, n_in) in enumerate(zip(fan_ins, sizes, strict=False)):
+    fan_ins = value if isinstance(value, tuple) else (value,) * len(shapes)
+    _check_length("per_output", fan_ins, count_positions(shapes))
+    for i, (fan_in, (n_in, _)) in enumerate(zip(fan_ins, shapes, strict=True)):
         if fan_in > n_in:
             raise ValueError(f"budget.per_output = {fan_in}: layer {i} has only {n_in} inputs per output")
     return fan_ins
 
 
-def _per_output(config: Wish, sizes: tuple[int, ...]) -> Partition:
+def _per_output(config: Wish, shapes: Shapes) -> Partition:
     """One group per output; lanes are balanced as well where every lane has as many outputs."""
-    for i, n_out in enumerate(sizes[1:]):
+    for i, (_, n_out) in enumerate(shapes):
         if config.lanes is not None and n_out % config.lanes:
             raise ValueError(
                 f"budget.per_output and budget.lanes = {config.lanes}: layer {i} has {n_out} outputs, "
                 "which lanes can't share equally"
             )
-    fan_ins = _fan_ins(config, sizes)
+    fan_ins, n_outs = _fan_ins(config, shapes), [n_out for _, n_out in shapes]
     return Partition(
         "per_output",
-        sizes,
-        np.repeat(fan_ins, sizes[1:]).astype(np.int64),
-        np.zeros(sum(sizes[:-1]), np.int64),
-        np.arange(sum(sizes[1:]), dtype=np.int64),
+        shapes,
+        np.repeat(fan_ins, n_outs).astype(np.int64),
+        np.zeros(sum(n_in for n_in, _ in shapes), np.int64),
+        np.arange(sum(n_outs), dtype=np.int64),
     )
 
 
-def _layer_of_source(sizes: tuple[int, ...]) -> np.ndarray:
-    return np.repeat(np.arange(len(sizes) - 1), sizes[:-1])
-
-
 def _blocks(
-    kind: str, sizes: tuple[int, ...], per_layer: tuple[int, ...], shapes: Sequence[tuple[int, int, int]], equal: bool
+    kind: str, shapes: Shapes, per_layer: tuple[int, ...], blocks: Sequence[tuple[int, int, int]], equal: bool
 ) -> Partition:
     """Groups of input ``i`` and output ``o`` of a layer: lanes (``o mod count``) or tiles ((i // h), (o // w)).
 
-    shapes : per layer (h, w, count): inputs and outputs of a block, blocks side by side
+    blocks : per layer (h, w, count): inputs and outputs of a block, blocks side by side
     equal  : share a layer's connections equally over its blocks, else in proportion to their positions
     """
     limits, source_part, target_part, base = [], [], [], 0
-    for i, (limit, (h, w, count)) in enumerate(zip(per_layer, shapes, strict=True)):
-        n_in, n_out = sizes[i], sizes[i + 1]
+    for i, (limit, (n_in, n_out), (h, w, count)) in enumerate(zip(per_layer, shapes, blocks, strict=True)):
         n_groups = -(-n_in // h) * count
         memory.require(_GROUP_BYTES * n_groups, f"budget {kind}: layer {i} has {n_groups:,} groups")
         down, across = np.arange(n_in) // h, np.arange(n_out) % count if equal else np.arange(n_out) // w
@@ -243,7 +243,7 @@ def _blocks(
         source_part.append(base + down * count)
         target_part.append(across)
         base += capacity.size
-    return Partition(kind, sizes, np.concatenate(limits), np.concatenate(source_part), np.concatenate(target_part))
+    return Partition(kind, shapes, np.concatenate(limits), np.concatenate(source_part), np.concatenate(target_part))
 
 
 def _apportion(total: int, weights: np.ndarray) -> np.ndarray:

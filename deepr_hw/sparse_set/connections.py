@@ -1,8 +1,8 @@
-"""The sparse set: positions and values of K connections, in one order, for all layers of a chain together.
+"""The sparse set: positions and values of K connections, in one order, for all matrices of a network together.
 
-Neurons are numbered through all levels. A connection goes from a *source* (neurons of levels 0..L-1) to an output of
-the next level; connections are sorted by (source, out_idx), which is (layer, in_idx, out_idx). One array of row starts
-over all sources then holds the whole network, so moving a connection from one layer to another is no special case.
+The rows of all matrices are numbered on as *sources*; connections are sorted by (source, out_idx), which is (matrix,
+in_idx, out_idx). One array of row starts over all sources then holds the whole network, so moving a connection from one
+matrix to another is no special case.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ from itertools import pairwise
 import numpy as np
 
 from .partition import Partition
-from .share import share_per_layer
+from .share import share_per_matrix
 
 _FAN_IN, _FAN_OUT = 3, 2  # of a hidden neuron that is used at first
+
+Shapes = tuple[tuple[int, int], ...]
 
 
 @dataclass(eq=False)
@@ -23,11 +25,12 @@ class Connections:
 
     partition : the groups and their limits
     indptr    : (n_sources + 1,) int64, connections of source r are ``indptr[r] : indptr[r + 1]``
-    out_idx   : (K,) int32 output within the layer, rising within a source
+    out_idx   : (K,) int32 output within the matrix, rising within a source
     weight    : (K,) float32, ``sign * theta``; +0.0 and -0.0 keep the sign of a connection whose theta is 0
     code      : (K,) int8 quantized weight; 0 is legal for an active connection
     grad      : (K,) float32 dE/dweight of the last step
     moments   : (n, K) float32 state of the optimizer, which travels with its connection
+    walk      : (K,) float32 theta of soft-DEEP R, where dormant connections are held and walk; else None
     """
 
     partition: Partition
@@ -37,6 +40,13 @@ class Connections:
     code: np.ndarray
     grad: np.ndarray
     moments: np.ndarray
+    walk: np.ndarray | None = None
+
+    @property
+    def theta(self) -> np.ndarray:
+        """(K,) float32 theta after a step. DEEP R keeps none between steps, as ``weight`` tells its sign and size: it
+        lies where the gradient was, until the next one."""
+        return self.grad if self.walk is None else self.walk
 
     @property
     def n_connections(self) -> int:
@@ -44,39 +54,34 @@ class Connections:
         return self.out_idx.size
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Neurons per level."""
-        return self.partition.sizes
+    def shapes(self) -> Shapes:
+        """(n_in, n_out) of each matrix."""
+        return self.partition.shapes
 
-    @property
-    def source_start(self) -> np.ndarray:
-        """(L + 1,) int64 number of the first neuron of each level (the last entry ends the sources)."""
-        return np.cumsum((0, *self.sizes[:-1]))
-
-    def layer_slices(self) -> list[slice]:
-        """Where each layer's connections are."""
-        ends = self.indptr[self.source_start]
+    def matrix_slices(self) -> list[slice]:
+        """Where each matrix's connections are."""
+        ends = self.indptr[self.partition.source_start]
         return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     def sources(self) -> np.ndarray:
-        """(K,) int64 source neuron of each connection."""
+        """(K,) int64 source of each connection."""
         return np.repeat(np.arange(self.indptr.size - 1), np.diff(self.indptr))
 
-    def layers(self) -> np.ndarray:
-        """(K,) int64 layer of each connection."""
-        return np.searchsorted(self.source_start, self.sources(), side="right") - 1
+    def matrices(self) -> np.ndarray:
+        """(K,) int64 matrix of each connection."""
+        return np.searchsorted(self.partition.source_start, self.sources(), side="right") - 1
 
     def group_counts(self) -> np.ndarray:
         """(G,) int64 connections in each group, counted anew."""
-        groups = self.partition.groups(self.sources(), self.layers(), self.out_idx)
+        groups = self.partition.groups(self.sources(), self.matrices(), self.out_idx)
         return np.bincount(groups, minlength=self.partition.n_groups)
 
     def check(self) -> None:
         """Raise ``ValueError`` unless positions are distinct, sorted, in range and every group holds its limit."""
         if self.indptr[0] != 0 or self.indptr[-1] != self.n_connections or (np.diff(self.indptr) < 0).any():
             raise ValueError(f"row starts don't rise from 0 to {self.n_connections}")
-        if (self.out_idx < 0).any() or (self.out_idx >= np.array(self.sizes[1:])[self.layers()]).any():
-            raise ValueError("a connection ends outside its layer")
+        if (self.out_idx < 0).any() or (self.out_idx >= np.array(self.shapes)[self.matrices(), 1]).any():
+            raise ValueError("a connection ends outside its matrix")
         if (np.diff(self.sources() << 32 | self.out_idx) <= 0).any():
             raise ValueError("connections out of order or repeated")
         counts, limits = self.group_counts(), self.partition.limits
@@ -113,13 +118,19 @@ def choose_distinct(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
 
 
 def first_partition(partition: Partition) -> Partition:
-    """Where the first positions are drawn: in the groups of ``partition``, but one group over several layers is shared
-    out by ``share_per_layer``. Drawn uniformly, 1 % would put 10 connections into a last layer of 100 x 10."""
-    n_layers = len(partition.sizes) - 1
-    if partition.n_groups > 1 or not 1 < n_layers <= partition.n_connections:
+    """Where the first positions are drawn: in the groups of ``partition``, but one group over several matrices is
+    shared out by ``share_per_matrix``. Drawn uniformly, 1 % would put 10 connections into a last one of 100 x 10."""
+    shapes = partition.shapes
+    if partition.n_groups > 1 or not 1 < len(shapes) <= partition.n_connections:
         return partition
-    limits = np.array(share_per_layer(partition.n_connections, partition.sizes), np.int64)
-    return replace(partition, limits=limits, source_part=np.repeat(np.arange(n_layers), partition.sizes[:-1]))
+    limits = np.array(share_per_matrix(partition.n_connections, shapes), np.int64)
+    return replace(partition, limits=limits, source_part=np.repeat(np.arange(len(shapes)), [n for n, _ in shapes]))
+
+
+def levels_of(shapes: Shapes) -> tuple[int, ...]:
+    """Neurons per level where each matrix leads from the outputs of the one before it; else empty."""
+    chain = all(a[1] == b[0] for a, b in pairwise(shapes))
+    return (shapes[0][0], *(n_out for _, n_out in shapes)) if chain else ()
 
 
 def first_widths(sizes: tuple[int, ...], counts: Sequence[int]) -> list[int]:
@@ -138,11 +149,11 @@ def first_widths(sizes: tuple[int, ...], counts: Sequence[int]) -> list[int]:
 def first_positions(partition: Partition, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Distinct random positions, exactly the limit of each group: (source, out_idx), sorted.
 
-    Where a layer is a group they go to a random choice of ``first_widths`` neurons, and reach every hidden one of them
-    from both sides; in budgets that cut layers up they are uniform in each group.
+    Where each matrix of a chain is a group they go to a random choice of ``first_widths`` neurons, and reach every
+    hidden one of them from both sides; elsewhere they are uniform in each group.
     """
     partition = first_partition(partition)
-    sizes, starts = partition.sizes, np.cumsum((0, *partition.sizes[:-1]))
+    sizes, starts = levels_of(partition.shapes), partition.source_start
     if partition.n_groups != len(sizes) - 1 or np.ptp(partition.target_part):
         return draw_positions(partition, rng)
     counts = partition.limits.tolist()
@@ -184,10 +195,11 @@ def covering_positions(
     return key // n_columns, key % n_columns
 
 
-def first_scales(sizes: tuple[int, ...], counts: np.ndarray, init: str) -> np.ndarray:
-    """(L,) standard deviation of each layer's first weights: one over the root of its ``counts`` per output, at least 1
-    (``fan_in``), or of its inputs (``n_in``)."""
-    return 1 / np.sqrt(np.maximum(1, counts / sizes[1:]) if init == "fan_in" else np.array(sizes[:-1], np.float64))
+def first_scales(shapes: Shapes, counts: np.ndarray, init: str) -> np.ndarray:
+    """(M,) standard deviation of each matrix's first weights: one over the root of its ``counts`` per output, at least
+    1 (``fan_in``), or of its inputs (``n_in``)."""
+    n_in, n_out = np.array(shapes, np.float64).T
+    return 1 / np.sqrt(np.maximum(1, counts / n_out) if init == "fan_in" else n_in)
 
 
 def make_connections(
@@ -199,10 +211,10 @@ def make_connections(
     Source: Bellec et al. 2018 and the authors' code, which draws uniform positions, with replacement.
     """
     source, out_idx = first_positions(partition, rng) if init == "fan_in" else draw_positions(partition, rng)
-    layer = np.repeat(np.arange(len(partition.sizes) - 1), partition.sizes[:-1])[source]
-    scales = first_scales(partition.sizes, np.bincount(layer, minlength=len(partition.sizes) - 1), init)
-    weight = (rng.standard_normal(source.size) * scales[layer]).astype(np.float32)
-    indptr = np.searchsorted(source, np.arange(sum(partition.sizes[:-1]) + 1)).astype(np.int64)
+    matrix = np.searchsorted(partition.source_start, source, side="right") - 1
+    scales = first_scales(partition.shapes, np.bincount(matrix, minlength=len(partition.shapes)), init)
+    weight = (rng.standard_normal(source.size) * scales[matrix]).astype(np.float32)
+    indptr = np.searchsorted(source, np.arange(partition.source_start[-1] + 1)).astype(np.int64)
     k = source.size
     return Connections(
         partition,

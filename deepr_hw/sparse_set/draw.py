@@ -16,14 +16,17 @@ LOW = np.int64(0xFFFFFFFF)
 
 
 class Arrays(NamedTuple):
-    """The arrays of ``Connections`` for the kernels, and ``level``, the first neuron of each level and the total."""
+    """The arrays of ``Connections`` for the kernels; ``source_start`` (M + 1,) and ``n_out`` (M,) int64 say where its
+    matrices begin and how many outputs each has."""
 
-    level: np.ndarray
+    source_start: np.ndarray
+    n_out: np.ndarray
     indptr: np.ndarray
     out_idx: np.ndarray
     weight: np.ndarray
     code: np.ndarray
     grad: np.ndarray
+    theta: np.ndarray
     moments: np.ndarray
 
 
@@ -45,8 +48,8 @@ class Groups(NamedTuple):
 def as_arrays(connections: Connections) -> Arrays:
     """Views of ``connections``: what a kernel changes, changes there."""
     c = connections
-    level = np.cumsum((0, *c.sizes)).astype(np.int64)
-    return Arrays(level, c.indptr, c.out_idx, c.weight, c.code, c.grad, c.moments)
+    n_out = np.array([n for _, n in c.shapes], np.int64)
+    return Arrays(c.partition.source_start, n_out, c.indptr, c.out_idx, c.weight, c.code, c.grad, c.theta, c.moments)
 
 
 def as_groups(partition: Partition, active: np.ndarray) -> Groups:
@@ -143,7 +146,7 @@ def draw_dormant(net, groups, keys, spare, state):
     but the look-ups go through memory in order. ``groups.active`` ends equal to ``groups.limits``.
     spare : (keys.size,) int64 scratch
     """
-    indptr, out_idx, level, target_start = net.indptr, net.out_idx, net.level, groups.target_start
+    indptr, out_idx, source_start, target_start = net.indptr, net.out_idx, net.source_start, groups.target_start
     active, limits, group_start = groups.active, groups.limits, groups.group_start
     source_part, target_part, n_positions = groups.source_part, groups.target_part, groups.n_positions
     n = 0
@@ -167,15 +170,15 @@ def draw_dormant(net, groups, keys, spare, state):
         if kept > 0:
             merge(keys, kept, n, spare)
         n = 0
-        layer, last = 0, np.int64(-1)
+        matrix, last = 0, np.int64(-1)
         for i in range(keys.size):
             key = keys[i]
             r, c = key >> 32, key & LOW
             place = lower_bound(out_idx, indptr[r], indptr[r + 1], c)
             if key == last or (place < indptr[r + 1] and out_idx[place] == c):
-                while level[layer + 1] <= r:
-                    layer += 1
-                active[source_part[r] + target_part[target_start[layer] + c]] -= 1
+                while source_start[matrix + 1] <= r:
+                    matrix += 1
+                active[source_part[r] + target_part[target_start[matrix] + c]] -= 1
             else:
                 keys[n] = last = key
                 n += 1
@@ -229,19 +232,19 @@ def merge(keys, first, last, spare):
 def recount(net, groups, active):
     """Count the connections of each group anew into ``active`` (G,); False unless positions are sorted, distinct and in
     range and the row starts fit."""
-    indptr, out_idx, level = net.indptr, net.out_idx, net.level
+    indptr, out_idx, source_start = net.indptr, net.out_idx, net.source_start
     source_part, target_part, target_start = groups.source_part, groups.target_part, groups.target_start
     active[:] = 0
     sound = indptr[0] == 0 and indptr[indptr.size - 1] == out_idx.size
-    layer = 0
+    matrix = 0
     for r in range(indptr.size - 1):
-        while level[layer + 1] <= r:
-            layer += 1
-        width, before = level[layer + 2] - level[layer + 1], np.int64(-1)
+        while source_start[matrix + 1] <= r:
+            matrix += 1
+        width, before = net.n_out[matrix], np.int64(-1)
         for k in range(indptr[r], indptr[r + 1]):
             c = np.int64(out_idx[k])
             if c <= before or c >= width:
                 return False
             before = c
-            active[source_part[r] + target_part[target_start[layer] + c]] += 1
+            active[source_part[r] + target_part[target_start[matrix] + c]] += 1
     return sound

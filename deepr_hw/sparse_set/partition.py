@@ -1,10 +1,12 @@
 """A budget is a partition: the potential connections fall into groups, each with a strict limit of its own.
 
-Group of the connection from source neuron ``r`` to target neuron ``c``: ``source_part[r] + target_part[c]``. Every
-partition that hardware asks for has this form: one group (global), one per layer, per output, per lane, per tile. What
+They are the positions of one or more matrices. All rows (inputs) are numbered on, matrix after matrix, as *sources*,
+all columns (outputs) as *targets*; the group of a position is ``source_part[source] + target_part[target]``. Every
+partition that hardware asks for has this form: one group (global), one per matrix, per output, per lane, per tile. What
 dies is replaced inside its group, by one mechanism that knows nothing of the partition's meaning.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,19 +16,19 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Groups of potential connections of a chain of layers and how many each may hold.
+    """Groups of potential connections of some matrices and how many each may hold.
 
     kind        : name, e.g. ``global``, ``per_layer``
-    sizes       : neurons per level, inputs first; layer ``l`` connects level ``l`` to level ``l + 1``
+    shapes      : (n_in, n_out) of each matrix
     limits      : (G,) int64, connections that each group holds
-    source_part : (n_sources,) int64 share of the group number of every neuron of levels 0..L-1
-    target_part : (n_targets,) int64 share of the group number of every neuron of levels 1..L
+    source_part : (n_sources,) int64 share of the group number of every source
+    target_part : (n_targets,) int64 share of the group number of every target
 
     Raises ``ValueError`` when a group can't hold its limit.
     """
 
     kind: str
-    sizes: tuple[int, ...]
+    shapes: tuple[tuple[int, int], ...]
     limits: np.ndarray
     source_part: np.ndarray
     target_part: np.ndarray
@@ -57,31 +59,21 @@ class Partition:
     @cached_property
     def rectangles(self) -> np.ndarray:
         """(R, 7) int64, the groups as rectangles, in order of group:
-        group, layer, first entry and number of entries in ``source_order``, the same in ``target_order``, positions
+        group, matrix, first entry and number of entries in ``source_order``, the same in ``target_order``, positions
         before this one in its group."""
         rows = []
-        for layer, (sources, targets) in enumerate(
-            zip(self._blocks(self.source_part, 0), self._blocks(self.target_part, self.sizes[0]), strict=True)
-        ):
+        n_in, n_out = zip(*self.shapes, strict=True)
+        blocks = zip(_blocks(self.source_part, n_in), _blocks(self.target_part, n_out), strict=True)
+        for matrix, (sources, targets) in enumerate(blocks):
             for s_part, s_first, s_count in sources:
                 for t_part, t_first, t_count in targets:
-                    rows.append((s_part + t_part, layer, s_first, s_count, t_first, t_count, 0))
+                    rows.append((s_part + t_part, matrix, s_first, s_count, t_first, t_count, 0))
         table = np.array(sorted(rows), np.int64)
         n_positions = table[:, 3] * table[:, 5]
         before = np.cumsum(n_positions) - n_positions
         _, first, inverse = np.unique(table[:, 0], return_index=True, return_inverse=True)
         table[:, 6] = before - before[first][inverse]
         return table
-
-    def _blocks(self, part: np.ndarray, skip: int) -> list[list[tuple[int, int, int]]]:
-        """Per layer: (part, first entry, number of entries) of each distinct part in the sorted order of neurons."""
-        blocks, start = [], 0
-        for n in self.sizes[:-1] if skip == 0 else self.sizes[1:]:
-            values, counts = np.unique(part[start : start + n], return_counts=True)
-            firsts = start + np.cumsum(counts) - counts
-            blocks.append(list(zip(values.tolist(), firsts.tolist(), counts.tolist(), strict=True)))
-            start += n
-        return blocks
 
     @cached_property
     def group_start(self) -> np.ndarray:
@@ -98,19 +90,36 @@ class Partition:
 
     @cached_property
     def source_order(self) -> np.ndarray:
-        """(n_sources,) int64 source neurons by layer, then by part."""
-        return np.lexsort((self.source_part, np.repeat(np.arange(len(self.sizes) - 1), self.sizes[:-1])))
+        """(n_sources,) int64 sources by matrix, then by part."""
+        return np.lexsort((self.source_part, np.repeat(np.arange(len(self.shapes)), [n for n, _ in self.shapes])))
 
     @cached_property
     def target_order(self) -> np.ndarray:
-        """(n_targets,) int64 target neurons (0 is the first of level 1) by layer, then by part."""
-        return np.lexsort((self.target_part, np.repeat(np.arange(len(self.sizes) - 1), self.sizes[1:])))
+        """(n_targets,) int64 targets by matrix, then by part."""
+        return np.lexsort((self.target_part, np.repeat(np.arange(len(self.shapes)), [n for _, n in self.shapes])))
+
+    @cached_property
+    def source_start(self) -> np.ndarray:
+        """(M + 1,) int64 first source of each matrix, and their number."""
+        return np.cumsum([0, *(n for n, _ in self.shapes)])
 
     @cached_property
     def target_start(self) -> np.ndarray:
-        """(L,) int64 number of the first target neuron of each layer."""
-        return np.cumsum((0, *self.sizes[1:-1]))
+        """(M + 1,) int64 first target of each matrix, and their number."""
+        return np.cumsum([0, *(n for _, n in self.shapes)])
 
-    def groups(self, source: Any, layer: Any, out_idx: Any) -> np.ndarray:
-        """Group of each connection from neuron ``source`` of ``layer`` to that layer's output ``out_idx``."""
-        return self.source_part[source] + self.target_part[self.target_start[layer] + out_idx]
+    def groups(self, source: Any, matrix: Any, out_idx: Any) -> np.ndarray:
+        """Group of each position from ``source`` of ``matrix`` to that matrix's output ``out_idx``."""
+        return self.source_part[source] + self.target_part[self.target_start[matrix] + out_idx]
+
+
+def _blocks(part: np.ndarray, counts: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """Per matrix: (part, first entry, number of entries) of each distinct part in the sorted order of its ``counts``
+    sources or targets."""
+    blocks, start = [], 0
+    for n in counts:
+        values, sizes = np.unique(part[start : start + n], return_counts=True)
+        firsts = start + np.cumsum(sizes) - sizes
+        blocks.append(list(zip(values.tolist(), firsts.tolist(), sizes.tolist(), strict=True)))
+        start += n
+    return blocks

@@ -45,17 +45,17 @@ def _move(out_idx, weight, code, moments, first, last, by):
 def remove(net, groups, dead):
     """Close the gaps that ``dead`` (rising) leaves and take them off ``groups.active``."""
     indptr, out_idx, weight, code, moments = net.indptr, net.out_idx, net.weight, net.code, net.moments
-    level, target_start, active = net.level, groups.target_start, groups.active
+    source_start, target_start, active = net.source_start, groups.target_start, groups.active
     source_part, target_part = groups.source_part, groups.target_part
-    r, layer = 0, 0
+    r, matrix = 0, 0
     for j in range(dead.size):
         k = dead[j]
         while indptr[r + 1] <= k:
             indptr[r + 1] -= j
             r += 1
-        while level[layer + 1] <= r:
-            layer += 1
-        active[source_part[r] + target_part[target_start[layer] + out_idx[k]]] -= 1
+        while source_start[matrix + 1] <= r:
+            matrix += 1
+        active[source_part[r] + target_part[target_start[matrix] + out_idx[k]]] -= 1
         _move(out_idx, weight, code, moments, k + 1, dead[j + 1] if j + 1 < dead.size else out_idx.size, -(j + 1))
     for i in range(r + 1, indptr.size):
         indptr[i] -= dead.size
@@ -96,7 +96,7 @@ def revive(net, groups, dead, state):
         full |= limits[g] == n_positions[g] and limits[g] > 0
     if not full:
         return dead.size
-    indptr, level, target_start, out_idx = net.indptr, net.level, groups.target_start, net.out_idx
+    indptr, source_start, target_start, out_idx = net.indptr, net.source_start, groups.target_start, net.out_idx
     source_part, target_part, weight, code, moments = (
         groups.source_part,
         groups.target_part,
@@ -104,14 +104,14 @@ def revive(net, groups, dead, state):
         net.code,
         net.moments,
     )
-    n, r, layer = 0, 0, 0
+    n, r, matrix = 0, 0, 0
     for j in range(dead.size):
         k = dead[j]
         while indptr[r + 1] <= k:
             r += 1
-        while level[layer + 1] <= r:
-            layer += 1
-        g = source_part[r] + target_part[target_start[layer] + out_idx[k]]
+        while source_start[matrix + 1] <= r:
+            matrix += 1
+        g = source_part[r] + target_part[target_start[matrix] + out_idx[k]]
         if limits[g] < n_positions[g]:
             dead[n] = k
             n += 1
@@ -125,8 +125,8 @@ def revive(net, groups, dead, state):
 
 @kernel
 def rewire(net, groups, state):
-    """Replace every connection whose theta (``net.grad`` after ``update``) is negative, inside its group; how many."""
-    found = find_dead(net.grad)
+    """Replace every connection whose theta is negative, inside its group; how many."""
+    found = find_dead(net.theta)
     dead = found[: revive(net, groups, found, state)]
     if dead.size > 0:
         remove(net, groups, dead)
@@ -153,10 +153,9 @@ def grow_connections(
 ) -> Connections:
     """What ``make_connections`` does, by refilling an empty set: 15 bytes per connection at the peak instead of 40."""
     k = partition.n_connections
-    n_sources = sum(partition.sizes[:-1])
     c = Connections(
         partition,
-        np.zeros(n_sources + 1, np.int64),
+        np.zeros(partition.source_start[-1] + 1, np.int64),
         np.zeros(k, np.int32),
         np.zeros(k, np.float32),
         np.zeros(k, np.int8),
@@ -169,9 +168,9 @@ def grow_connections(
     parts = max(1, min(32, k >> 20))
     _grow(as_arrays(c), groups, first.limits.astype(np.int64), rng.integers(1, 1 << 63, 4, dtype=np.uint64), parts)
     rng.standard_normal(dtype=np.float32, out=c.weight)
-    slices = c.layer_slices()
+    slices = c.matrix_slices()
     counts = np.array([where.stop - where.start for where in slices])
-    for where, scale in zip(slices, first_scales(partition.sizes, counts, init), strict=True):
+    for where, scale in zip(slices, first_scales(partition.shapes, counts, init), strict=True):
         c.weight[where] *= np.float32(scale)
     c.grad = np.zeros(k, np.float32)
     return c

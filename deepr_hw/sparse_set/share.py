@@ -1,4 +1,4 @@
-"""Sharing a budget of K connections out among layers."""
+"""Sharing a budget of K connections out among matrices."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,9 +6,14 @@ from itertools import pairwise
 import numpy as np
 
 
-def positions_per_layer(sizes: Sequence[int]) -> list[int]:
-    """Potential connections of each layer, ``n_in * n_out``."""
-    return [n_in * n_out for n_in, n_out in pairwise(sizes)]
+def chain(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Shapes of the matrices between levels of ``sizes`` neurons."""
+    return tuple(pairwise(sizes))
+
+
+def count_positions(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Potential connections of each matrix, ``n_in * n_out``."""
+    return [n_in * n_out for n_in, n_out in shapes]
 
 
 def share_out(total: int, weights: Sequence[float], positions: Sequence[int]) -> tuple[int, ...]:
@@ -34,11 +39,10 @@ def share_out(total: int, weights: Sequence[float], positions: Sequence[int]) ->
     return tuple(int(share) for share in shares)
 
 
-def share_per_layer(total: int, sizes: Sequence[int]) -> tuple[int, ...]:
-    """``total`` connections in proportion to ``n_in + n_out`` of each layer, so that small layers are denser.
+def share_per_matrix(total: int, shapes: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """``total`` connections in proportion to ``n_in + n_out`` of each matrix, so that small ones are denser.
 
     For 784-300-100-10 and 3552 that is (2416, 891, 245), close to the DEEP R authors' (2352, 900, 300).
     Source: Mocanu et al. 2018 (SET, arXiv 1707.04780), the Erdős-Rényi density of a layer.
     """
-    weights = [a + b for a, b in pairwise(sizes)]
-    return share_out(total, weights, positions_per_layer(sizes))
+    return share_out(total, [n_in + n_out for n_in, n_out in shapes], count_positions(shapes))

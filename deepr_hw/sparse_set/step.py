@@ -52,8 +52,9 @@ def decay_idle(weight, grad, amount):
 
 
 @kernel
-def update(weight, grad, eta, l1, amplitude, key, table, rewires):
-    """One SGD step with L1 prior and noise. Afterwards ``grad`` holds theta: negative where the connection died.
+def update(weight, theta, eta, l1, amplitude, key, table, rewires):
+    """One SGD step with L1 prior and noise. ``theta`` holds the gradient before and theta after: negative where the
+    connection died.
 
     rewires : False lets a weight change its sign instead of dying (a fixed set of positions)
     """
@@ -61,9 +62,9 @@ def update(weight, grad, eta, l1, amplitude, key, table, rewires):
     eta, amplitude = np.float32(eta), np.float32(amplitude)
     for k in range(weight.size):
         w = weight[k]
-        theta = abs(w) - shrink + amplitude * normal(k, key, table) - eta * np.copysign(np.float32(1), w) * grad[k]
-        grad[k] = theta if rewires else np.float32(1)
-        weight[k] = theta * np.copysign(np.float32(1), w)
+        stepped = abs(w) - shrink + amplitude * normal(k, key, table) - eta * np.copysign(np.float32(1), w) * theta[k]
+        theta[k] = stepped if rewires else np.float32(1)
+        weight[k] = stepped * np.copysign(np.float32(1), w)
 
 
 @kernel

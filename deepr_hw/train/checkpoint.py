@@ -20,7 +20,7 @@ from deepr_hw.sparse_set.connections import Connections
 from .model import Model
 
 FORMAT = "deepr_hw.train.checkpoint"
-SCHEMA = "2"
+SCHEMA = "3"
 _ARRAYS = ("indptr", "out_idx", "weight", "code", "moments")
 _EXTRA = "extra."
 
@@ -30,13 +30,13 @@ class Checkpoint:
     """What is in the file ``path``.
 
     tensors : arrays by name; those beside the model's begin with ``extra.``
-    formats : of weights and activations, layer by layer
+    formats : of weights and activations, stage by stage
     about   : the description that was saved with it
     """
 
     path: Path
     tensors: dict[str, np.ndarray]
-    formats: dict[str, list[Format | None]]
+    formats: list[dict[str, list[Format | None]]]
     about: dict[str, Any]
 
     @property
@@ -63,12 +63,14 @@ class Checkpoint:
                 np.zeros(k, np.int8),
                 np.zeros(k, np.float32),
                 np.zeros((n_moments, k), np.float32),
+                None if c.walk is None else np.zeros(k, np.float32),
             )
-        for name in _ARRAYS:
+        for name in _ARRAYS if c.walk is None else (*_ARRAYS, "walk"):
             setattr(c, name, self._tensor(name, getattr(c, name)))
         for name in ("bias", "bias_moments"):
             setattr(model, name, self._tensor(name, getattr(model, name)))
-        model.w_formats, model.y_formats = self.formats["w_formats"], self.formats["y_formats"]
+        for stage, formats in zip(model.stages, self.formats, strict=True):
+            stage.w_formats, stage.y_formats = formats["w_formats"], formats["y_formats"]
         try:
             c.check()
         except ValueError as error:
@@ -84,13 +86,15 @@ class Checkpoint:
 def save_checkpoint(path: Path, model: Model, extra: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     """Write ``model``, further arrays and a JSON-able description to ``path``."""
     tensors = {name: np.ascontiguousarray(getattr(model.connections, name)) for name in _ARRAYS}
+    if model.connections.walk is not None:
+        tensors["walk"] = model.connections.walk
     tensors["limits"] = model.connections.partition.limits
     tensors["bias"], tensors["bias_moments"] = model.bias, model.bias_moments
     tensors.update({f"{_EXTRA}{name}": np.ascontiguousarray(array) for name, array in extra.items()})
-    formats = {
-        "w_formats": [fmt and asdict(fmt) for fmt in model.w_formats],
-        "y_formats": [fmt and asdict(fmt) for fmt in model.y_formats],
-    }
+    formats = [
+        {name: [fmt and asdict(fmt) for fmt in getattr(stage, name)] for name in ("w_formats", "y_formats")}
+        for stage in model.stages
+    ]
     metadata = {"format": FORMAT, "schema": SCHEMA, "formats": json.dumps(formats), "about": json.dumps(about)}
     metadata["sha256"] = _digest(metadata, tensors)
     write_bytes(Path(path), to_safetensors(tensors, metadata))
@@ -114,10 +118,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if metadata.pop("sha256", None) != _digest(metadata, tensors):
         raise ValueError(f"{path}: damaged, its SHA-256 is not that of its content; train anew with --force")
-    formats = {
-        name: [entry and Format(**entry) for entry in entries]
-        for name, entries in json.loads(metadata["formats"]).items()
-    }
+    formats = [
+        {name: [entry and Format(**entry) for entry in entries] for name, entries in stage.items()}
+        for stage in json.loads(metadata["formats"])
+    ]
     return Checkpoint(path, tensors, formats, json.loads(metadata["about"]))
 
 

@@ -1,37 +1,25 @@
 """Many training steps in one compiled call: load, forward, loss, backward, update, rewire, encode, count."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepr_hw.kernel.jit import kernel
 from deepr_hw.kernel.noise import next_u64
-from deepr_hw.kernel.vectors import LANES
+from deepr_hw.kernel.vectors import LANES, transpose_block
 from deepr_hw.sparse_set.draw import Arrays, Groups
 from deepr_hw.sparse_set.rewire import rewire
 from deepr_hw.sparse_set.step import decay_idle, encode, precondition, update, update_soft
 
-from .sparse_linear import backward, forward, load_batch, loss_and_slope
-
-
-class Scratch(NamedTuple):
-    """Working memory of a step, allocated once.
-
-    act, acc  : (n_neurons, B) float32
-    bias_grad : (n_neurons,) float32;  bias_moments : (n, n_neurons) float32
-    """
-
-    act: np.ndarray
-    acc: np.ndarray
-    bias_grad: np.ndarray
-    bias_moments: np.ndarray
+from .loss import loss_and_slope
+from .stage import backward, forward
 
 
 class Rule(NamedTuple):
     """What a step does, besides the learning rate that changes from step to step.
 
     l1, idle    : what theta loses per unit of the learning rate; idle where the gradient is exactly 0
-    encode_rule : (L, 3) float32 per layer: 1 / weight step, lowest and highest code; ignored in float training
+    encode_rule : (M, 3) float32 per matrix: 1 / weight step, lowest and highest code; ignored in float training
     """
 
     l1: float
@@ -63,15 +51,66 @@ class Totals(NamedTuple):
     active_max: int
 
 
-def make_scratch(sizes: tuple[int, ...], batch_size: int, bias_moments: np.ndarray) -> Scratch:
-    """Working memory for batches of ``batch_size``; columns are padded to whole vectors.
+class Machine(NamedTuple):
+    """A network and all working memory of its training steps.
 
-    bias_moments : (n, n_neurons), or (n, 0) where the network has no biases
+    values  : (K,) what the forward pass multiplies with: ``net.code``, or ``net.weight`` in float training
+    stages  : the arrays of each stage, and ``reverse`` the same, last one first
+    x       : (n_in, B) where a batch is put;  outputs : (n_out, B) accumulators that leave, in units of ``unit``
+    bias    : (n_biases,) float32;  bias_grad : the same, or (0,) where biases are not trained
+    bias_moments : (n, n_biases or 0) float32
     """
-    columns = -(-batch_size // LANES) * LANES
-    shape = (sum(sizes), columns)
-    bias_grad = np.zeros(bias_moments.shape[1], np.float32)
-    return Scratch(np.zeros(shape, np.float32), np.zeros(shape, np.float32), bias_grad, bias_moments)
+
+    net: Arrays
+    values: np.ndarray
+    stages: tuple[Any, ...]
+    reverse: tuple[Any, ...]
+    x: np.ndarray
+    outputs: np.ndarray
+    unit: np.floating[Any]
+    bias: np.ndarray
+    bias_grad: np.ndarray
+    bias_moments: np.ndarray
+
+
+class Lesson(NamedTuple):
+    """What is trained on, in which order.
+
+    x       : (n, n_in) codes;  goal : (n,) int64 labels, or (n, n_out) float32 targets
+    weights : (n,) float32 factor of each sample's loss, or empty
+    order   : (m,) int64 samples, in batches of ``batch_size`` (the last may be smaller)
+    etas    : (n_steps,) float64 learning rate of each step
+    """
+
+    x: np.ndarray
+    goal: np.ndarray
+    weights: np.ndarray
+    order: np.ndarray
+    batch_size: int
+    etas: np.ndarray
+
+
+class Chance(NamedTuple):
+    """Random numbers: ``state`` (4,) uint64, and the table of the normal distribution."""
+
+    state: np.ndarray
+    table: np.ndarray
+
+
+@kernel
+def load_batch(x, order, act):
+    """Samples ``x[order]`` (bytes, sample-major) into the first rows of ``act``, turned feature-major.
+
+    Columns beyond the samples repeat the last one: harmless, since no gradient comes back to them.
+    """
+    n_in, whole = x.shape[1], x.shape[1] // LANES * LANES
+    for b in range(0, act.shape[1], LANES):
+        for i in range(0, whole, LANES):
+            transpose_block(x, order, b, order.size, i, act)
+    for b in range(act.shape[1]):
+        sample = order[min(b, order.size - 1)]
+        for i in range(whole, n_in):
+            act[i, b] = x[sample, i]
 
 
 @kernel
@@ -92,61 +131,25 @@ def count_active(net: Arrays, groups: Groups, extremes: np.ndarray) -> int:
 
 
 @kernel
-def run_steps(
-    net: Arrays,
-    groups: Groups,
-    values,
-    bias,
-    steps,
-    top,
-    scratch: Scratch,
-    rule: Rule,
-    etas,
-    x,
-    goal,
-    weights,
-    order,
-    batch_size,
-    state,
-    table,
-    extremes,
-) -> Totals:
-    """Train on ``x[order]`` in batches of ``batch_size`` (the last may be smaller), in place.
-
-    values : (K,) what the forward pass multiplies with: ``net.code``, or ``net.weight`` in float training
-    bias   : (n_neurons,) float32
-    etas   : (n_steps,) float64 learning rate of each step
-    x      : (n, n_in) codes;  goal : (n,) int64 labels, or (n, n_out) float32 targets;  order : (m,) int64
-    weights: (n,) float32 factor of each sample's loss, or empty
-    state  : (4,) uint64 random stream;  table : NORMAL_TABLE
-    extremes : (2, G) int64, lowest and highest count of each group after any step, brought up to date
-    """
+def run_steps(machine, groups, lesson, rule, chance, extremes):
+    """``Totals`` of training on ``lesson``, in place. ``extremes`` (2, G) int64, lowest and highest count of each group
+    after any step, is brought up to date."""
+    net, state, etas, batch_size = machine.net, chance.state, lesson.etas, lesson.batch_size
+    bias, bias_grad, source_start = machine.bias, machine.bias_grad, machine.net.source_start
     loss, right, rewired = 0.0, 0, 0
     active_min, active_max = net.out_idx.size, net.out_idx.size
-    n_layers = steps.shape[0]
-    first = net.level[n_layers]
-    unit = steps[n_layers - 1, 0] * steps[n_layers - 1, 1]
     for step in range(etas.size):
-        batch = order[step * batch_size : (step + 1) * batch_size]
-        load_batch(x, batch, scratch.act)
-        forward(net.level, net.indptr, net.out_idx, values, bias, scratch.act, scratch.acc, steps, top)
-        batch_loss, batch_right = loss_and_slope(scratch.acc[first:], unit, goal, batch, rule.smoothing, weights)
+        batch = lesson.order[step * batch_size : (step + 1) * batch_size]
+        load_batch(lesson.x, batch, machine.x)
+        forward(machine.stages, net, machine.values)
+        batch_loss, batch_right = loss_and_slope(
+            machine.outputs, machine.unit, lesson.goal, batch, rule.smoothing, lesson.weights
+        )
         loss += batch_loss
         right += batch_right
         if not np.isfinite(batch_loss):
             return Totals(step, loss, right, rewired, active_min, active_max)
-        backward(
-            net.level,
-            net.indptr,
-            net.out_idx,
-            values,
-            scratch.act,
-            scratch.acc,
-            steps,
-            top,
-            net.grad,
-            scratch.bias_grad,
-        )
+        backward(machine.reverse, net, machine.values)
         eta = etas[step]
         if rule.idle > 0:
             decay_idle(net.weight, net.grad, eta * rule.idle)
@@ -154,26 +157,40 @@ def run_steps(
         key = np.uint32(next_u64(state) >> np.uint64(32))
         amplitude = np.sqrt(2 * eta * rule.temperature)
         if rule.soft:
-            update_soft(net.weight, net.moments[0], net.grad, eta, rule.l1, amplitude, rule.theta_min, key, table)
+            update_soft(net.weight, net.theta, net.grad, eta, rule.l1, amplitude, rule.theta_min, key, chance.table)
         else:
-            update(net.weight, net.grad, eta, rule.l1, amplitude, key, table, rule.rewires)
+            update(net.weight, net.theta, eta, rule.l1, amplitude, key, chance.table, rule.rewires)
         if rule.use_bias:
-            precondition(scratch.bias_grad, scratch.bias_moments, rule.optimizer, rule.momentum, rule.beta2)
-            for j in range(net.level[1], bias.size):
-                bias[j] -= np.float32(eta) * scratch.bias_grad[j]
+            precondition(bias_grad, machine.bias_moments, rule.optimizer, rule.momentum, rule.beta2)
+            for j in range(bias.size):
+                bias[j] -= np.float32(eta) * bias_grad[j]
         if rule.rewires:
             rewired += rewire(net, groups, state)
         if rule.quantized:
-            for layer in range(n_layers):
+            for matrix in range(net.n_out.size):
                 encode(
                     net.weight,
                     net.code,
-                    net.indptr[net.level[layer]],
-                    net.indptr[net.level[layer + 1]],
-                    rule.encode_rule[layer, 0],
-                    rule.encode_rule[layer, 1],
-                    rule.encode_rule[layer, 2],
+                    net.indptr[source_start[matrix]],
+                    net.indptr[source_start[matrix + 1]],
+                    rule.encode_rule[matrix, 0],
+                    rule.encode_rule[matrix, 1],
+                    rule.encode_rule[matrix, 2],
                 )
         active = count_active(net, groups, extremes)
         active_min, active_max = min(active_min, active), max(active_max, active)
     return Totals(etas.size, loss, right, rewired, active_min, active_max)
+
+
+@kernel
+def evaluate(machine, x, results):
+    """Fill ``results`` (n, n_out) with the outputs' accumulators for codes ``x`` (n, n_in), in blocks of B."""
+    n_batch = machine.x.shape[1]
+    order = np.arange(x.shape[0])
+    for start in range(0, x.shape[0], n_batch):
+        block = order[start : start + n_batch]
+        load_batch(x, block, machine.x)
+        forward(machine.stages, machine.net, machine.values)
+        for b in range(block.size):
+            for c in range(results.shape[1]):
+                results[start + b, c] = machine.outputs[c, b]

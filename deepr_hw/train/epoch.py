@@ -12,7 +12,7 @@ from deepr_hw.kernel.noise import NORMAL_TABLE, seed_state
 from deepr_hw.sparse_set.budget import make_partition
 from deepr_hw.sparse_set.draw import Arrays, Groups, as_groups, recount
 
-from .compiled import Rule, Totals, make_scratch, run_steps
+from .compiled import Chance, Lesson, Rule, Totals, run_steps
 from .config import AUTO, AUTO_BATCH, OPTIMIZERS, Config, TrainingConfig
 from .methods import drop_share, rewire_at_random, rewire_by_gradient, theta_min
 from .model import Model, calibrate
@@ -136,7 +136,6 @@ def steps_and_rewirings(
         {len(etas), *(stop for every in (renewal, rewiring) if every for stop in range(every, len(etas), every))}
     )
     whole = Totals(0, 0.0, 0, 0, model.connections.n_connections, 0)
-    scratch = make_scratch(model.sizes, t.batch, model.bias_moments)
     first = 0
     for stop in stops:
         part = order[first * t.batch : stop * t.batch]
@@ -156,7 +155,7 @@ def steps_and_rewirings(
             batch = order[(stop - 1) // rewiring * rewiring * t.batch :][: t.batch]
             whole = whole._replace(
                 rewired=whole.rewired
-                + rewire_by_gradient(model, share, scratch, x, y, batch, t.label_smoothing, stream, weights)
+                + rewire_by_gradient(model, share, x, y, batch, t.label_smoothing, stream, weights)
             )
         if renewal and stop % renewal == 0 and stop < len(etas):
             calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
@@ -181,32 +180,13 @@ def steps_of_an_epoch(
     """Run ``order`` once through the compiled steps and check that the budget held after every one of them."""
     t, c = config.training, model.connections
     log = log or start_log(c.partition)
-    scratch = make_scratch(model.sizes, t.batch, model.bias_moments)
-    steps, top = model.scales()
-    net, active = model.arrays, np.zeros(c.partition.n_groups, np.int64)
+    machine, active = model.machine(t.batch), np.zeros(c.partition.n_groups, np.int64)
     groups = as_groups(c.partition, active)
-    _count(net, groups)
-    totals = run_steps(
-        net,
-        groups,
-        model.values,
-        model.bias,
-        steps,
-        top,
-        scratch,
-        _rule(config, model, prior),
-        etas,
-        np.ascontiguousarray(x),
-        y,
-        weights,
-        order,
-        t.batch,
-        stream,
-        NORMAL_TABLE,
-        log.extremes,
-    )
+    _count(machine.net, groups)
+    lesson = Lesson(np.ascontiguousarray(x), y, weights, order, t.batch, etas)
+    totals = run_steps(machine, groups, lesson, _rule(config, model, prior), Chance(stream, NORMAL_TABLE), log.extremes)
     log.steps += totals.steps
-    _count(net, groups)
+    _count(machine.net, groups)
     k = c.partition.n_connections
     if not totals.active_min == totals.active_max == k:
         raise AssertionError(f"{totals.active_min}..{totals.active_max} connections were active, not {k}")
@@ -227,7 +207,7 @@ def _count(net: Arrays, groups: Groups) -> None:
 def _rule(config: Config, model: Model, prior: Prior) -> Rule:
     rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
     t, soft = config.training, config.training.method == "soft_deep_r"
-    lowest = theta_min(config, make_partition(config.budget, model.sizes, config.network.bias)) if soft else 0.0
+    lowest = theta_min(config, make_partition(config.budget, model.shapes, config.network.bias)) if soft else 0.0
     return Rule(
         prior.l1,
         prior.idle,

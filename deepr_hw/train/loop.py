@@ -18,6 +18,7 @@ from deepr_hw.ir.tasks import DECIDES, Recalls, Scores, cost_of_guessing, decisi
 from deepr_hw.kernel.noise import seed_state
 from deepr_hw.sparse_set.budget import explain, make_partition
 from deepr_hw.sparse_set.partition import Partition
+from deepr_hw.sparse_set.share import chain
 
 from . import runfolder
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -181,7 +182,7 @@ def _untrained(
     """The network before the first epoch, and the budget that it has to meet at the end."""
     sizes = (n_in, *config.network.hidden, n_out)
     check_size(config, sizes)
-    budget = make_partition(config.budget, sizes, config.network.bias)
+    budget = make_partition(config.budget, chain(sizes), config.network.bias)
     first = dense_partition(budget, config.training.method) if config.training.dense else budget
     model = make_model(config, n_in, n_out, x_format, rng, first)
     if config.training.method == "soft_deep_r":
@@ -320,7 +321,7 @@ def _check_converging(totals: Totals, n: int, model: Model, task: str) -> None:
         raise DivergenceError(f"step {totals.steps}: the loss is not finite")
     if not np.abs(model.connections.weight).max() < 2.0**MAX_FRAC:  # NaN too
         raise DivergenceError("a weight has left every format")
-    if totals.loss > _EXPLODED * cost_of_guessing(task, model.sizes[-1]) * n:
+    if totals.loss > _EXPLODED * cost_of_guessing(task, model.n_out) * n:
         raise DivergenceError(f"the loss exploded to {totals.loss / n:.3g} per sample")
 
 
@@ -362,5 +363,5 @@ def _provenance(config: Config, identity: Identity, state: TrainState) -> dict[s
         "steps": str(state.log.steps[0]),
         "active_min": str(min(m.active_min for m in state.history)),
         "active_max": str(max(m.active_max for m in state.history)),
-        "budget": explain(config.budget, state.model.sizes, config.network.bias),
+        "budget": explain(config.budget, state.model.shapes, config.network.bias),
     }

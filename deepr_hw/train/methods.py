@@ -25,10 +25,11 @@ from deepr_hw.sparse_set.draw import LOW, as_arrays, as_groups
 from deepr_hw.sparse_set.partition import Partition
 from deepr_hw.sparse_set.rewire import insert, remove, rewire
 
-from .compiled import Scratch
+from .compiled import Machine, load_batch
 from .config import Config
+from .loss import loss_and_slope
 from .model import Model
-from .sparse_linear import backward, forward, load_batch, loss_and_slope
+from .stage import backward, forward
 
 MOST_DENSE = 1 << 24
 """Positions up to which a dense method is let loose."""
@@ -56,8 +57,8 @@ def start_soft(model: Model, budget: Partition, config: Config, rng: np.random.G
     c = model.connections
     source, out_idx = draw_positions(budget, rng)
     active = np.isin(c.sources() << 32 | c.out_idx, source << 32 | out_idx, assume_unique=True)
-    c.moments = np.where(active, np.abs(c.weight), rng.random(c.n_connections) * theta_min(config, budget))[None]
-    c.moments = np.ascontiguousarray(c.moments, np.float32)
+    walk = np.where(active, np.abs(c.weight), rng.random(c.n_connections) * theta_min(config, budget))
+    c.walk = walk.astype(np.float32)
     c.weight[~active] *= 0  # keeps the sign
 
 
@@ -74,7 +75,7 @@ def theta_min(config: Config, budget: Partition) -> float:
 
 def groups_of(connections: Connections) -> np.ndarray:
     """(K,) int64 group of each connection."""
-    return connections.partition.groups(connections.sources(), connections.layers(), connections.out_idx)
+    return connections.partition.groups(connections.sources(), connections.matrices(), connections.out_idx)
 
 
 def rank_in_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -106,6 +107,7 @@ def keep_largest(model: Model, limits: np.ndarray, alive: np.ndarray | None = No
         c.code[keep],
         c.grad[keep],
         np.ascontiguousarray(c.moments[:, keep]),
+        None if c.walk is None else c.walk[keep],
     )
 
 
@@ -126,7 +128,7 @@ def prune(config: Config, model: Model, budget: Partition, epoch: int) -> None:
     if method == "l1":
         alive = np.abs(model.connections.weight) >= _SMALL
     elif method == "soft_deep_r":
-        now, alive = np.minimum(now, target), model.connections.moments[0] >= 0
+        now, alive = np.minimum(now, target), model.connections.theta >= 0
     keep_largest(model, now, alive)
 
 
@@ -147,14 +149,13 @@ def mark_smallest(model: Model, share: float) -> np.ndarray:
 def rewire_at_random(model: Model, share: float, stream: np.ndarray) -> int:
     """SET: replace the smallest weights by uniform dormant positions of their group; how many."""
     c = model.connections
-    c.grad[:] = np.where(mark_smallest(model, share), -1, 1)
+    c.theta[:] = np.where(mark_smallest(model, share), -1, 1)
     return int(rewire(as_arrays(c), as_groups(c.partition, c.group_counts()), stream))
 
 
 def rewire_by_gradient(
     model: Model,
     share: float,
-    scratch: Scratch,
     x: np.ndarray,
     y: np.ndarray,
     order: np.ndarray,
@@ -170,45 +171,35 @@ def rewire_by_gradient(
     dead = np.flatnonzero(mark_smallest(model, share))
     if dead.size == 0:
         return 0
-    net, groups = as_arrays(c), as_groups(c.partition, c.group_counts())
-    steps, top = model.scales()
-    load_batch(x, order, scratch.act)
-    forward(net.level, net.indptr, net.out_idx, model.values, model.bias, scratch.act, scratch.acc, steps, top)
-    loss_and_slope(scratch.acc[net.level[-2] :], steps[-1, 0] * steps[-1, 1], y, order, smoothing, weights)
-    backward(
-        net.level,
-        net.indptr,
-        net.out_idx,
-        model.values,
-        scratch.act,
-        scratch.acc,
-        steps,
-        top,
-        net.grad,
-        scratch.bias_grad,
-    )
+    machine, groups = model.machine(order.size), as_groups(c.partition, c.group_counts())
+    load_batch(x, order, machine.x)
+    forward(machine.stages, machine.net, machine.values)
+    loss_and_slope(machine.outputs, machine.unit, y, order, smoothing, weights)
+    backward(machine.reverse, machine.net, machine.values)
     wanted = np.bincount(groups_of(c)[dead], minlength=c.partition.n_groups)
-    keys = largest_gradients(c, scratch, steps[:, 0], wanted)
-    remove(net, groups, dead)
-    insert(net, keys, stream)
+    keys = largest_gradients(model, machine, wanted)
+    remove(machine.net, groups, dead)
+    insert(machine.net, keys, stream)
     return int(dead.size)
 
 
-def largest_gradients(c: Connections, scratch: Scratch, x_steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def largest_gradients(model: Model, machine: Machine, wanted: np.ndarray) -> np.ndarray:
     """Sorted positions ``source << 32 | out_idx``: in each group the ``wanted`` dormant ones of largest |gradient|."""
-    level, held = np.cumsum((0, *c.sizes)), c.sources() << 32 | c.out_idx
-    keys, sizes = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    for layer in range(len(c.sizes) - 1):
-        delta = scratch.acc[level[layer + 1] : level[layer + 2]]
-        rows = max(1, _BLOCK // len(delta))
-        for first in range(level[layer], level[layer + 1], rows):
-            last = min(first + rows, level[layer + 1])
-            found = np.abs(x_steps[layer] * (scratch.act[first:last] @ delta.T)).ravel()
-            position = (np.arange(first, last)[:, None] << 32 | np.arange(len(delta))).ravel()
-            dormant = ~np.isin(position, held, assume_unique=True)
-            keys, sizes = np.concatenate([keys, position[dormant]]), np.concatenate([sizes, found[dormant]])
-            source = keys >> 32
-            groups = c.partition.groups(source, np.searchsorted(level, source, side="right") - 1, keys & LOW)
-            best = rank_in_group(-sizes, groups) < wanted[groups]
-            keys, sizes = keys[best], sizes[best]
+    c, held = model.connections, model.connections.sources() << 32 | model.connections.out_idx
+    keys, sizes, matrix = np.zeros(0, np.int64), np.zeros(0, np.float32), -1
+    for stage, arrays in zip(model.stages, machine.stages, strict=True):
+        for own, (n_in, n_out) in enumerate(stage.shapes):
+            matrix += 1
+            rows, start = max(1, _BLOCK // n_out), c.partition.source_start[matrix]
+            for first in range(0, n_in, rows):
+                last = min(first + rows, n_in)
+                found = np.abs(stage.position_gradients(arrays, own, first, last)).ravel()
+                position = (np.arange(start + first, start + last)[:, None] << 32 | np.arange(n_out)).ravel()
+                dormant = ~np.isin(position, held, assume_unique=True)
+                keys, sizes = np.concatenate([keys, position[dormant]]), np.concatenate([sizes, found[dormant]])
+                source = keys >> 32
+                matrices = np.searchsorted(c.partition.source_start, source, side="right") - 1
+                groups = c.partition.groups(source, matrices, keys & LOW)
+                best = rank_in_group(-sizes, groups) < wanted[groups]
+                keys, sizes = keys[best], sizes[best]
     return np.sort(keys)

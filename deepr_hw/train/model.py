@@ -1,23 +1,25 @@
 """A network in training: connections, biases, formats, and its forward pass in evaluation mode."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
 from deepr_hw import memory
 from deepr_hw.ir.fixed import PIXEL, Format
+from deepr_hw.kernel.vectors import LANES
 from deepr_hw.sparse_set.budget import make_partition
-from deepr_hw.sparse_set.connections import Connections, make_connections
+from deepr_hw.sparse_set.connections import Connections, Shapes, make_connections
 from deepr_hw.sparse_set.draw import Arrays, as_arrays
 from deepr_hw.sparse_set.partition import Partition
 from deepr_hw.sparse_set.rewire import grow_connections
 from deepr_hw.sparse_set.step import encode
 
+from .compiled import Machine, evaluate
 from .config import AUTO_BATCH, Config
-from .scales import activation_format, weight_format
-from .sparse_linear import evaluate
+from .sparse_linear import LinearStage
+from .stage import Ends, Stage
 
+_WHOLE = Format(8, False, 0)
 _BLOCK = 64
 """Samples evaluated together."""
 
@@ -33,35 +35,39 @@ N_MOMENTS = {"sgd": 0, "momentum": 1, "adam": 3}
 
 @dataclass(eq=False)
 class Model:
-    """A chain of sparse layers with ReLU between them.
+    """Stages of layers on one sparse set.
 
-    bias      : (n_neurons,) float32 real values, zero for inputs and where the network has none; ``bias_moments``
-                (n, n_neurons) is the optimizer's state, empty without biases
-    use_bias  : whether biases are trained
-    x_format  : format of the input codes
-    w_formats : per layer, None while training in float
-    y_formats : per hidden level, None while training in float
+    bias     : (n_biases,) float32 real values, zero where the network has none; ``bias_moments`` (n, n_biases) is the
+               optimizer's state, empty without biases
+    use_bias : whether biases are trained
+    x_format : format of the input codes
     """
 
     connections: Connections
+    stages: list[Stage]
     use_bias: bool
     x_format: Format = PIXEL
-    w_formats: list[Format | None] = field(default_factory=list)
-    y_formats: list[Format | None] = field(default_factory=list)
     bias: np.ndarray = field(init=False)
     bias_moments: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        n_layers = len(self.sizes) - 1
-        self.bias = np.zeros(sum(self.sizes), np.float32)
+        self.bias = np.zeros(sum(stage.n_biases for stage in self.stages), np.float32)
         self.bias_moments = np.zeros((len(self.connections.moments), self.bias.size * self.use_bias), np.float32)
-        self.w_formats = self.w_formats or [None] * n_layers
-        self.y_formats = self.y_formats or [None] * (n_layers - 1)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Neurons per level."""
-        return self.connections.sizes
+    def shapes(self) -> Shapes:
+        """(n_in, n_out) of each matrix."""
+        return self.connections.shapes
+
+    @property
+    def n_out(self) -> int:
+        """Outputs."""
+        return self.stages[-1].n_out
+
+    @property
+    def w_formats(self) -> list[Format | None]:
+        """Of each matrix, None while training in float."""
+        return [fmt for stage in self.stages for fmt in stage.w_formats]
 
     @property
     def quantized(self) -> bool:
@@ -78,18 +84,52 @@ class Model:
         """What the forward pass multiplies with: (K,) int8 codes, or float32 weights in float training."""
         return self.connections.code if self.quantized else self.connections.weight
 
-    def scales(self, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
-        """``steps`` (L, 3) and ``top`` (L,) for the kernels."""
-        x_steps = [self.x_format.step, *(1.0 if fmt is None else fmt.step for fmt in self.y_formats)]
-        w_steps = [1.0 if fmt is None else fmt.step for fmt in self.w_formats]
-        y_steps = [*x_steps[1:], 1.0]
-        rows = [(x, w, x * w / y) for x, w, y in zip(x_steps, w_steps, y_steps, strict=True)]
-        top = [0.0 if fmt is None else float(fmt.hi) for fmt in self.y_formats] + [float(self.quantized)]
-        return np.array(rows, dtype), np.array(top, dtype)
+    def x_formats(self) -> list[Format]:
+        """Format of each stage's input codes; in float training of a later stage that of whole numbers."""
+        ends = [stage.y_formats[-1] or _WHOLE for stage in self.stages[:-1]]
+        return [self.x_format, *ends]
+
+    def machine(self, n_batch: int, dtype: type = np.float32) -> Machine:
+        """The network with working memory for batches of ``n_batch``; columns are padded to whole vectors. In float64
+        (for evaluation) the biases are a copy."""
+        columns = -(-n_batch // LANES) * LANES
+        bias: np.ndarray = self.bias.astype(dtype, copy=False)
+        bias_grad: np.ndarray = np.zeros(self.bias.size * self.use_bias, dtype)
+        none: np.ndarray = np.zeros((0, columns), dtype)
+        y, dy, arrays = none, none, []
+        bias_ends = np.cumsum([0, *(stage.n_biases for stage in self.stages)])
+        matrix = len(self.shapes)
+        for i in range(len(self.stages) - 1, -1, -1):
+            stage, where = self.stages[i], slice(bias_ends[i], bias_ends[i + 1])
+            matrix -= len(stage.shapes)
+            dx = np.zeros((stage.n_in, columns), dtype) if i else none
+            first = int(self.connections.partition.source_start[matrix])
+            made = stage.arrays(
+                first,
+                Ends(none, dx, y, dy),
+                bias[where],
+                bias_grad[where if self.use_bias else slice(0)],
+                self.x_formats()[i],
+            )
+            arrays.append(made)
+            y, dy = made.ends.x, dx  # type: ignore[attr-defined]
+        unit = dtype(self.stages[-1].output_step(self.x_formats()[-1]))
+        return Machine(
+            self.arrays,
+            self.values,
+            tuple(arrays[::-1]),
+            tuple(arrays),
+            y,
+            self.stages[-1].outputs(arrays[0]),
+            unit,
+            bias,
+            bias_grad,
+            self.bias_moments,
+        )
 
     def encode(self) -> None:
         """Bring the weight codes up to date with the weights."""
-        for where, fmt in zip(self.connections.layer_slices(), self.w_formats, strict=True):
+        for where, fmt in zip(self.connections.matrix_slices(), self.w_formats, strict=True):
             if fmt is not None:
                 encode(
                     self.connections.weight,
@@ -101,30 +141,14 @@ class Model:
                     fmt.hi,
                 )
 
-    def outputs(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Accumulators of the last layer, (n, n_out) float64, and the activations (n_neurons, B) of the last block.
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """(n, n_out) float64 accumulators of the last layer for codes ``x`` (n, n_in).
 
         The training's own forward kernel, in float64: integers below 2**53 are exact.
         """
-        net = self.arrays
-        act = np.zeros((sum(self.sizes), _BLOCK))
-        acc = np.zeros_like(act)
-        result = np.empty((len(x), self.sizes[-1]))
-        steps, top = self.scales(np.float64)
-        evaluate(
-            net.level,
-            net.indptr,
-            net.out_idx,
-            self.values,
-            self.bias.astype(np.float64),
-            act,
-            acc,
-            steps,
-            top,
-            np.ascontiguousarray(x),
-            result,
-        )
-        return result, act
+        result = np.empty((len(x), self.n_out))
+        evaluate(self.machine(_BLOCK, np.float64), np.ascontiguousarray(x), result)
+        return result
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """(n, n_out) int32 logits of codes ``x`` (n, n_in) in evaluation mode: the reference's integers, exactly.
@@ -133,13 +157,12 @@ class Model:
         """
         if not self.quantized:
             raise ValueError("the network is not quantized yet: its logits are not integers")
-        return self.outputs(x)[0].astype(np.int32)
+        return self.outputs(x).astype(np.int32)
 
     def natural(self, x: np.ndarray) -> np.ndarray:
         """(n, n_out) float64 outputs in natural units for codes ``x`` (n, n_in): of a quantized network its logits
         times ``2**-logit_frac``, exactly."""
-        steps, _ = self.scales(np.float64)
-        return self.outputs(x)[0] * (steps[-1, 0] * steps[-1, 1])
+        return self.outputs(x) * self.stages[-1].output_step(self.x_formats()[-1])
 
 
 def make_model(
@@ -152,13 +175,19 @@ def make_model(
 ) -> Model:
     """Untrained network of ``n_in`` inputs and ``n_out`` logits, in the configured budget unless ``partition`` is
     given. Raises ``ValueError`` for an impossible budget."""
-    sizes = (n_in, *config.network.hidden, n_out)
-    partition = partition or make_partition(config.budget, sizes, config.network.bias)
+    stages = make_stages(config, n_in, n_out)
+    shapes = tuple(shape for stage in stages for shape in stage.shapes)
+    partition = partition or make_partition(config.budget, shapes, config.network.bias)
     k, n_moments = partition.n_connections, N_MOMENTS[config.training.optimizer]
     memory.require(k * (_CONNECTION_BYTES + 4 * n_moments), f"budget: {k:,} connections in training")
     make = make_connections if partition.n_connections < _LARGE else grow_connections
     connections = make(partition, rng, N_MOMENTS[config.training.optimizer], config.network.init)
-    return Model(connections, config.network.bias, x_format)
+    return Model(connections, stages, config.network.bias, x_format)
+
+
+def make_stages(config: Config, n_in: int, n_out: int) -> list[Stage]:
+    """The layers that ``config`` asks for, still in float."""
+    return [LinearStage((n_in, *config.network.hidden, n_out), is_last=True)]
 
 
 def check_size(config: Config, sizes: tuple[int, ...]) -> None:
@@ -172,24 +201,24 @@ def check_size(config: Config, sizes: tuple[int, ...]) -> None:
 def calibrate(model: Model, x: np.ndarray, weight_bits: int, activation_bits: int) -> None:
     """Set the formats of weights and activations from the present weights and the float activations of codes ``x``
     (n, n_in)."""
-    model.w_formats = [None] * len(model.w_formats)
-    model.y_formats = [None] * len(model.y_formats)
-    weight = model.connections.weight
-    formats = [weight_format(weight[where], weight_bits) for where in model.connections.layer_slices()]
-    x_frac = model.x_format.frac
-    y_formats: list[Format | None] = []
-    activations = hidden_activations(model, x)
-    for fmt, values in zip(formats, activations, strict=False):
-        y_format = activation_format(values, activation_bits, x_frac + fmt.frac)
-        y_formats.append(y_format)
-        x_frac = y_format.frac
-    model.w_formats, model.y_formats = list(formats), y_formats
+    for stage in model.stages:
+        stage.w_formats, stage.y_formats = [None] * len(stage.w_formats), [None] * len(stage.y_formats)
+    activations, weight = hidden_activations(model, x), model.connections.weight
+    weights, x_format = [weight[where] for where in model.connections.matrix_slices()], model.x_format
+    for stage, found in zip(model.stages, activations, strict=True):
+        own, weights = weights[: len(stage.shapes)], weights[len(stage.shapes) :]
+        stage.calibrate(own, found, x_format, weight_bits, activation_bits)
+        x_format = stage.y_formats[-1] or x_format
     model.encode()
 
 
-def hidden_activations(model: Model, x: np.ndarray) -> list[np.ndarray]:
-    """Activations (n, width) of each hidden level for codes ``x``, in float."""
-    level = np.cumsum((0, *model.sizes))
-    blocks = [model.outputs(x[i : i + _BLOCK])[1][:, : len(x[i : i + _BLOCK])].T for i in range(0, len(x), _BLOCK)]
-    whole = np.concatenate(blocks)
-    return [whole[:, a:b] for a, b in pairwise(level[1:-1])]
+def hidden_activations(model: Model, x: np.ndarray) -> list[list[np.ndarray]]:
+    """For each stage, activations (n, width) of each layer that has one, for codes ``x``, in float."""
+    machine = model.machine(_BLOCK, np.float64)
+    blocks = []
+    for i in range(0, len(x), _BLOCK):
+        block = np.ascontiguousarray(x[i : i + _BLOCK])
+        evaluate(machine, block, np.empty((len(block), model.n_out)))
+        pairs = zip(model.stages, machine.stages, strict=True)
+        blocks.append([stage.activations(arrays, len(block)) for stage, arrays in pairs])
+    return [[np.concatenate(layer) for layer in zip(*stage, strict=True)] for stage in zip(*blocks, strict=True)]

@@ -62,7 +62,7 @@ class BudgetLog:
                 {
                     "run": run,
                     "kind": partition.kind,
-                    "arithmetic": explain(config.budget, partition.sizes, config.network.bias),
+                    "arithmetic": explain(config.budget, partition.shapes, config.network.bias),
                     "n_connections": partition.n_connections,
                     "steps": int(self.steps[0]),
                     "limits": partition.limits.tolist(),

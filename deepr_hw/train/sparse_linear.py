@@ -1,49 +1,50 @@
-"""Compiled products of a whole sparse chain: forward, loss, backward. Time follows K times the batch.
+"""Sparse linear layers in training: compiled products of a whole chain, formats, freezing.
 
-Activations are feature-major, (neurons, batch): a connection is then an axpy or a dot of two contiguous rows. Values
-travel as integer codes held in floating point; scales are powers of two and applied once per row, so nothing is
-rounded but by the requantization itself. ``layers.py`` says the same in plain NumPy.
-
-Arrays of all kernels here:
-    level : (L + 2,) int64 first neuron of each level, and the total
-    act   : (n_neurons, B) float32 or float64, codes of the activations; B is a multiple of 16
-    acc   : (n_neurons, B) the same, accumulators; the backward pass leaves dE/dacc there, in real units
-    steps : (L, 3) float32 or float64: value of an input code, of a weight code, ``acc`` to output code
-    top   : (L,) largest output code of each layer, 0 in float training (no rounding, no limit)
+Time follows K times the batch. Activations are feature-major, (neurons, batch): a connection is then an axpy or a dot
+of two contiguous rows. Values travel as integer codes held in floating point; scales are powers of two and applied once
+per row, so nothing is rounded but by the requantization itself.
 """
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
+from deepr_hw.ir import Layer, sparse_linear
+from deepr_hw.ir.fixed import Format, saturate
 from deepr_hw.kernel.jit import kernel
-from deepr_hw.kernel.vectors import (
-    LANES,
-    gate_row,
-    prefetch_row,
-    row_any,
-    row_axpy,
-    row_dot,
-    row_dot_axpy,
-    transpose_block,
-)
+from deepr_hw.kernel.vectors import gate_row, prefetch_row, row_any, row_axpy, row_dot, row_dot_axpy
+
+from .scales import activation_format, weight_format
+from .stage import Ends, register_kernels
 
 _AHEAD, _FAR = 8, 1 << 17  # prefetch so many connections ahead once the accumulators outgrow the nearer caches
 _EXACT = {"contract", "reassoc"}  # NaN must stay visible: divergence is detected by it
 
 
-@kernel
-def load_batch(x, order, act):
-    """Samples ``x[order]`` (bytes, sample-major) into the first rows of ``act``, turned feature-major.
+class LinearArrays(NamedTuple):
+    """What the kernels take; neurons of all levels of the chain are numbered on.
 
-    Columns beyond the samples repeat the last one: harmless, since no gradient comes back to them.
+    first_source : of the first matrix, whose sources are the neurons
+    level : (L + 2,) int64 first neuron of each level, and the total
+    act   : (n_neurons, B) float32 or float64, codes of the activations; B is a multiple of 16
+    acc   : (n_neurons, B) the same, accumulators; the backward pass leaves dE/dacc there, in real units
+    ends  : ``ends.x`` is the first level of ``act``
+    bias  : (n_biases,) real values;  bias_grad : the same, or (0,)
+    steps : (L, 3) float32 or float64: value of an input code, of a weight code, ``acc`` to output code
+    top   : (L,) largest output code of each layer, 0 in float training (no rounding, no limit)
     """
-    n_in, whole = x.shape[1], x.shape[1] // LANES * LANES
-    for b in range(0, act.shape[1], LANES):
-        for i in range(0, whole, LANES):
-            transpose_block(x, order, b, order.size, i, act)
-    for b in range(act.shape[1]):
-        sample = order[min(b, order.size - 1)]
-        for i in range(whole, n_in):
-            act[i, b] = x[sample, i]
+
+    first_source: int
+    level: np.ndarray
+    act: np.ndarray
+    acc: np.ndarray
+    ends: Ends
+    bias: np.ndarray
+    bias_grad: np.ndarray
+    steps: np.ndarray
+    top: np.ndarray
 
 
 @kernel
@@ -58,147 +59,211 @@ def activate(acc, act, scale, highest):
 
 
 @kernel(fastmath=_EXACT)
-def forward(level, indptr, out_idx, weight, bias, act, acc, steps, top):
-    """Fill ``acc`` of all levels and ``act`` of the hidden ones: acc = bias + sum of weight * act, act = requantized.
+def forward(stage, net, values):
+    """Fill ``acc`` of all levels, ``act`` of the hidden ones and ``ends.y``: acc = bias + sum of values * act,
+    act = requantized.
 
-    weight : (K,) int8 codes, or float32 in float training
-    bias   : (n_neurons,) real values
+    values : (K,) int8 codes, or float32 in float training
     """
+    level, act, acc, steps, top, bias = stage.level, stage.act, stage.acc, stage.steps, stage.top, stage.bias
+    indptr, out_idx, base, y = net.indptr, net.out_idx, stage.first_source, stage.ends.y
     n_layers, n, far = steps.shape[0], out_idx.size, acc.size > _FAR
     for layer in range(n_layers):
-        first, last = level[layer], level[layer + 1]
+        first, last, end = level[layer], level[layer + 1], level[layer + 2]
         unit = steps[layer, 0] * steps[layer, 1]
-        acc[last : level[layer + 2]] = 0
-        for j in range(last, level[layer + 2]):
-            if bias[j] != 0:
-                acc[j] = np.rint(bias[j] / unit) if top[layer] > 0 else bias[j] / unit
+        acc[last:end] = 0
+        for j in range(last, end):
+            value = bias[j - level[1]]
+            if value != 0:
+                acc[j] = np.rint(value / unit) if top[layer] > 0 else value / unit
         for r in range(first, last):
-            if indptr[r] < indptr[r + 1] and row_any(act, r):
-                for k in range(indptr[r], indptr[r + 1]):
+            begin, stop = indptr[base + r], indptr[base + r + 1]
+            if begin < stop and row_any(act, r):
+                for k in range(begin, stop):
                     if far:
                         prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
-                    row_axpy(acc, last + out_idx[k], act.dtype.type(weight[k]), act, r)
+                    row_axpy(acc, last + out_idx[k], act.dtype.type(values[k]), act, r)
         if layer + 1 < n_layers:
-            activate(
-                acc[last : level[layer + 2]].ravel(), act[last : level[layer + 2]].ravel(), steps[layer, 2], top[layer]
-            )
-
-
-@kernel
-def cross_entropy(acc, unit, labels, order, smoothing, weights):
-    """Softmax cross-entropy of the logits ``acc * unit`` (n_classes, B), summed over the ``order.size`` samples, and
-    how many are right; ``acc`` becomes dE/dlogit of the mean. Columns beyond the samples become 0.
-
-    weights : (n,) float32 factor of each sample's loss, or empty
-    """
-    n_classes, n = acc.shape[0], order.size
-    loss, right = 0.0, 0
-    for b in range(n):
-        label = labels[order[b]]
-        peak, best = acc[0, b], 0
-        for c in range(1, n_classes):
-            if acc[c, b] > peak:
-                peak, best = acc[c, b], c
-        right += best == label
-        total, own = 0.0, 0.0
-        for c in range(n_classes):
-            z = (acc[c, b] - peak) * unit
-            own -= z * (smoothing / n_classes + (1 - smoothing if c == label else 0.0))
-            acc[c, b] = np.exp(z)
-            total += acc[c, b]
-        own += np.log(total)
-        if weights.size > 0:
-            weight = weights[order[b]]
-            loss += weight * own
-            for c in range(n_classes):
-                target = smoothing / n_classes + (1 - smoothing if c == label else 0.0)
-                acc[c, b] = weight * (acc[c, b] / total - target) / n
-            continue
-        loss += own
-        for c in range(n_classes):
-            target = smoothing / n_classes + (1 - smoothing if c == label else 0.0)
-            acc[c, b] = (acc[c, b] / total - target) / n
-    for c in range(n_classes):
-        for b in range(n, acc.shape[1]):
-            acc[c, b] = 0
-    return loss, right
-
-
-@kernel
-def squared_error(acc, unit, targets, order, weights):
-    """Half the squared error of the outputs ``acc * unit`` (n_out, B) against ``targets`` (n, n_out), summed over the
-    ``order.size`` samples and all outputs, and 0, as no number is right or wrong; ``acc`` as in ``cross_entropy``."""
-    n_out, n = acc.shape[0], order.size
-    loss = 0.0
-    for o in range(n_out):
-        for b in range(n):
-            error = acc[o, b] * unit - targets[order[b], o]
-            weight = weights[order[b]] if weights.size > 0 else acc.dtype.type(1)
-            loss += weight * error * error / 2
-            acc[o, b] = weight * error / n
-        for b in range(n, acc.shape[1]):
-            acc[o, b] = 0
-    return loss, 0
-
-
-@kernel
-def loss_and_slope(acc, unit, goal, order, smoothing, weights):
-    """``cross_entropy`` where ``goal`` is (n,) labels, ``squared_error`` where it is (n, n_out) targets."""
-    if goal.ndim == 1:
-        return cross_entropy(acc, unit, goal, order, smoothing, weights)
-    else:  # one of the two is all that is compiled
-        return squared_error(acc, unit, goal, order, weights)
+            activate(acc[last:end].ravel(), act[last:end].ravel(), steps[layer, 2], top[layer])
+        elif y.size > 0:
+            activate(acc[last:end].ravel(), y.ravel(), steps[layer, 2], top[layer])
 
 
 @kernel(fastmath=_EXACT)
-def backward(level, indptr, out_idx, weight, act, acc, steps, top, grad, bias_grad):
-    """Gradient at the active connections and, unless ``bias_grad`` is empty, at the biases, from dE/dlogit in the last
-    rows of ``acc``.
+def backward(stage, net, values):
+    """Gradient at the active connections and, unless ``bias_grad`` is empty, at the biases, from ``ends.dy`` or, in the
+    network's last stage, dE/dlogit in the last rows of ``acc``.
 
     One pass per layer: each dE/dacc row is read once, for the product with the input (``grad``) and for dE/dact of the
     level before, which then replaces that level's ``acc``. Straight-through: requantization has slope 1 between its
     limits, 0 beyond them.
     """
-    n_batch, n, far = act.shape[1], out_idx.size, acc.size > _FAR
-    row = np.zeros((1, n_batch), act.dtype)
-    for layer in range(steps.shape[0] - 1, -1, -1):
+    level, act, acc, steps, top = stage.level, stage.act, stage.acc, stage.steps, stage.top
+    indptr, out_idx, base, grad, bias_grad = net.indptr, net.out_idx, stage.first_source, net.grad, stage.bias_grad
+    n_layers, n_batch, n, far = steps.shape[0], act.shape[1], out_idx.size, acc.size > _FAR
+    row, dx, dy = np.zeros((1, n_batch), act.dtype), stage.ends.dx, stage.ends.dy
+    one, no_limit = act.dtype.type(1), act.dtype.type(np.inf)
+    if dy.size > 0:
+        highest = top[n_layers - 1] if top[n_layers - 1] > 0 else no_limit
+        for j in range(dy.shape[0]):
+            row[0] = dy[j]
+            gate_row(acc, level[n_layers] + j, row, steps[n_layers - 1, 2], highest, one)
+    for layer in range(n_layers - 1, -1, -1):
         first, last = level[layer], level[layer + 1]
         x_step, w_step = steps[layer, 0], steps[layer, 1]
         for j in range(last, level[layer + 2] if bias_grad.size else last):
             total = act.dtype.type(0)
             for b in range(n_batch):
                 total += acc[j, b]
-            bias_grad[j] = total
-        if layer == 0:  # nobody asks for the gradient of the inputs
+            bias_grad[j - level[1]] = total
+        if layer == 0 and dx.size == 0:  # nobody asks for the gradient of the inputs
             for r in range(first, last):
                 if row_any(act, r):
-                    for k in range(indptr[r], indptr[r + 1]):
+                    for k in range(indptr[base + r], indptr[base + r + 1]):
                         if far:
                             prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
                         grad[k] = x_step * row_dot(act, r, acc, last + out_idx[k])
                 else:
-                    for k in range(indptr[r], indptr[r + 1]):
+                    for k in range(indptr[base + r], indptr[base + r + 1]):
                         grad[k] = 0
             break
-        scale, highest = steps[layer - 1, 2], top[layer - 1] if top[layer - 1] > 0 else acc.dtype.type(np.inf)
+        below = max(layer - 1, 0)
+        scale, highest = steps[below, 2], top[below] if top[below] > 0 else no_limit
         for r in range(first, last):
-            for k in range(indptr[r], indptr[r + 1]):
+            for k in range(indptr[base + r], indptr[base + r + 1]):
                 if far:
                     prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
-                grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(weight[k]), row)
-            gate_row(acc, r, row, scale, highest, w_step)
+                grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(values[k]), row)
+            if layer > 0:
+                gate_row(acc, r, row, scale, highest, w_step)
+            else:
+                for b in range(n_batch):
+                    dx[r, b] = row[0, b] * w_step
+                    row[0, b] = 0
 
 
-@kernel
-def evaluate(level, indptr, out_idx, weight, bias, act, acc, steps, top, x, logits):
-    """Fill ``logits`` (n, n_out) with the accumulators of the last layer for codes ``x`` (n, n_in), in blocks of B."""
-    n_batch = act.shape[1]
-    first = level[level.size - 2]
-    order = np.arange(x.shape[0])
-    for start in range(0, x.shape[0], n_batch):
-        block = order[start : start + n_batch]
-        load_batch(x, block, act)
-        forward(level, indptr, out_idx, weight, bias, act, acc, steps, top)
-        for b in range(block.size):
-            for c in range(logits.shape[1]):
-                logits[start + b, c] = acc[first + c, b]
+register_kernels(LinearArrays, forward, backward)
+
+
+class LinearStage:
+    """A chain of sparse linear layers with ReLU between them; see ``Stage``.
+
+    sizes   : neurons per level, inputs first
+    is_last : whether the last level's accumulators leave the network as they are
+    """
+
+    def __init__(self, sizes: tuple[int, ...], is_last: bool) -> None:
+        self.sizes, self.is_last = sizes, is_last
+        self.w_formats: list[Format | None] = [None] * (len(sizes) - 1)
+        self.y_formats: list[Format | None] = [None] * (len(sizes) - 1)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(n_in, n_out) of each layer."""
+        return tuple(pairwise(self.sizes))
+
+    @property
+    def n_in(self) -> int:
+        """Inputs."""
+        return self.sizes[0]
+
+    @property
+    def n_out(self) -> int:
+        """Outputs."""
+        return self.sizes[-1]
+
+    @property
+    def n_biases(self) -> int:
+        """One for each output of a layer."""
+        return sum(self.sizes[1:])
+
+    def scales(self, x_format: Format, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+        """``steps`` (L, 3) and ``top`` (L,) for the kernels."""
+        quantized = self.w_formats[0] is not None
+        y_steps = [1.0 if fmt is None else fmt.step for fmt in self.y_formats]
+        w_steps = [1.0 if fmt is None else fmt.step for fmt in self.w_formats]
+        x_steps = [x_format.step, *y_steps[:-1]]
+        rows = [(x, w, x * w / y) for x, w, y in zip(x_steps, w_steps, y_steps, strict=True)]
+        top = [float(quantized) if fmt is None else float(fmt.hi) for fmt in self.y_formats]
+        return np.array(rows, dtype), np.array(top, dtype)
+
+    def arrays(
+        self, first_source: int, ends: Ends, bias: np.ndarray, bias_grad: np.ndarray, x_format: Format
+    ) -> LinearArrays:
+        """See ``Stage.arrays``."""
+        level = np.cumsum((0, *self.sizes)).astype(np.int64)
+        act = np.zeros((level[-1], ends.x.shape[1]), ends.x.dtype)
+        steps, top = self.scales(x_format, ends.x.dtype.type)
+        ends = ends._replace(x=act[: self.n_in])
+        return LinearArrays(first_source, level, act, np.zeros_like(act), ends, bias, bias_grad, steps, top)
+
+    def outputs(self, arrays: LinearArrays) -> np.ndarray:
+        """(n_out, B) accumulators of the last level."""
+        return arrays.acc[arrays.level[-2] :]
+
+    def output_step(self, x_format: Format) -> float:
+        """Value of one unit of the last level's accumulators."""
+        steps, _ = self.scales(x_format, np.float64)
+        return float(steps[-1, 0] * steps[-1, 1])
+
+    def activations(self, arrays: LinearArrays, n: int) -> list[np.ndarray]:
+        """(n, width) activations of each level but the inputs and, in the last stage, the outputs."""
+        levels = [arrays.act[a:b] for a, b in pairwise(arrays.level[1:-1])]
+        return [act[:, :n].T.copy() for act in (levels if self.is_last else [*levels, arrays.ends.y])]
+
+    def calibrate(
+        self,
+        weights: Sequence[np.ndarray],
+        activations: Sequence[np.ndarray],
+        x_format: Format,
+        weight_bits: int,
+        activation_bits: int,
+    ) -> None:
+        """See ``Stage.calibrate``."""
+        formats = [weight_format(weight, weight_bits) for weight in weights]
+        y_formats: list[Format | None] = []
+        x_frac = x_format.frac
+        for fmt, values in zip(formats, activations, strict=False):
+            y_format = activation_format(values, activation_bits, x_frac + fmt.frac)
+            y_formats.append(y_format)
+            x_frac = y_format.frac
+        self.w_formats = list(formats)
+        self.y_formats = [*y_formats, *[None] * (len(formats) - len(y_formats))]
+
+    def position_gradients(self, arrays: LinearArrays, matrix: int, first: int, last: int) -> np.ndarray:
+        """See ``Stage.position_gradients``."""
+        level = arrays.level
+        delta = arrays.acc[level[matrix + 1] : level[matrix + 2]]
+        rows = arrays.act[level[matrix] + first : level[matrix] + last]
+        return np.asarray(arrays.steps[matrix, 0] * (rows @ delta.T))
+
+    def freeze(
+        self,
+        connections: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        bias: np.ndarray | None,
+        x_format: Format,
+    ) -> list[Layer]:
+        """Biases are rounded to the accumulator's scale."""
+        layers: list[Layer] = []
+        first = np.cumsum((0, *self.sizes[1:]))
+        for i, (in_idx, out_idx, code) in enumerate(connections):
+            w_format, order = self.w_formats[i], np.lexsort((in_idx, out_idx))
+            assert w_format is not None
+            codes = None
+            if bias is not None:
+                real = bias[first[i] : first[i + 1]].astype(np.float64)
+                codes = saturate(np.rint(np.ldexp(real, x_format.frac + w_format.frac)), Format(32, True, 0))
+            layers.append(
+                sparse_linear(
+                    *self.shapes[i],
+                    in_idx[order],
+                    out_idx[order],
+                    code[order],
+                    codes,
+                    x_format,
+                    w_format,
+                    self.y_formats[i],
+                )
+            )
+            x_format = self.y_formats[i] or x_format
+        return layers

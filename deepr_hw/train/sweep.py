@@ -22,8 +22,9 @@ from deepr_hw.data import Dataset, load
 from deepr_hw.extras import missing
 from deepr_hw.files import make_folder, write_bytes, write_text
 from deepr_hw.ir.tasks import DECIDES
-from deepr_hw.sparse_set.budget import make_partition, positions_per_layer
-from deepr_hw.sparse_set.share import share_out
+from deepr_hw.sparse_set.budget import count_positions, make_partition
+from deepr_hw.sparse_set.connections import Shapes
+from deepr_hw.sparse_set.share import chain, share_out
 
 from .config import BudgetConfig, Config, dump_config
 from .loop import split, train
@@ -73,12 +74,13 @@ def make_grid(
     sizes = (dataset.n_in, *config.network.hidden, dataset.n_out)
     check_size(config, sizes)
     split(config, dataset)
-    n_positions = sum(positions_per_layer(sizes))
-    wanted = [scale_budget(config.budget, count_of(text, n_positions), sizes) for text in budgets] or [config.budget]
+    shapes = chain(sizes)
+    n_positions = sum(count_positions(shapes))
+    wanted = [scale_budget(config.budget, count_of(text, n_positions), shapes) for text in budgets] or [config.budget]
     cells = {}
     for method in methods or [config.training.method]:
         for budget in wanted:
-            n_connections = make_partition(budget, sizes, config.network.bias).n_connections
+            n_connections = make_partition(budget, shapes, config.network.bias).n_connections
             for seed in range(config.training.seed, config.training.seed + n_seeds):
                 training = dataclasses.replace(config.training, method=method, seed=seed)
                 cell = Cell(
@@ -104,14 +106,14 @@ def count_of(budget: str, n_positions: int) -> int:
     return count
 
 
-def scale_budget(budget: BudgetConfig, total: int, sizes: Sequence[int]) -> BudgetConfig:
+def scale_budget(budget: BudgetConfig, total: int, shapes: Shapes) -> BudgetConfig:
     """``budget`` with ``total`` connections: its layers keep their proportions as far as they have the positions.
 
     Raises ``ValueError`` for a budget per output, which has no number to scale.
     """
     if budget.per_output is not None:
         raise ValueError("budget.per_output: a sweep over budgets scales a number of connections, which this has not")
-    positions = positions_per_layer(sizes)
+    positions = count_positions(shapes)
     per_layer: Sequence[float] | None = budget.per_layer
     if isinstance(budget.density, tuple):
         per_layer = [density * n for density, n in zip(budget.density, positions, strict=True)]

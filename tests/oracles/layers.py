@@ -66,24 +66,24 @@ class LayerView:
 
 
 def layer_views(model: Model) -> list[LayerView]:
-    """Each layer of a network in training."""
-    c, level = model.connections, np.cumsum((0, *model.sizes))
-    source, (steps, _) = c.sources(), model.scales(np.float64)
-    y_formats = [*model.y_formats, None]
+    """Of a chain of sparse linear layers."""
+    c, (stage,) = model.connections, model.stages
+    sizes, level = stage.sizes, np.cumsum((0, *stage.sizes))
+    source, (steps, _) = c.sources(), stage.scales(model.x_format, np.float64)
     return [
         LayerView(
-            model.sizes[i + 1],
+            sizes[i + 1],
             source[where] - level[i],
             c.out_idx[where],
             model.values[where],
-            model.bias[level[i + 1] : level[i + 2]].astype(np.float64),
+            model.bias[level[i + 1] - sizes[0] : level[i + 2] - sizes[0]].astype(np.float64),
             steps[i, 0],
             steps[i, 1],
-            y_formats[i],
+            stage.y_formats[i],
             model.quantized,
-            i + 2 < len(model.sizes),
+            i + 2 < len(sizes),
         )
-        for i, where in enumerate(c.layer_slices())
+        for i, where in enumerate(c.matrix_slices())
     ]
 
 

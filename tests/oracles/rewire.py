@@ -11,22 +11,22 @@ def rewire_numpy(connections: Connections, dead: np.ndarray, rng: np.random.Gene
     dead : (K,) bool, theta < 0
     """
     partition = connections.partition
-    sizes = partition.sizes
-    layer_of_source = np.repeat(np.arange(len(sizes) - 1), sizes[:-1])
-    source, layer = connections.sources(), connections.layers()
+    shapes = partition.shapes
+    matrix_of_source = np.repeat(np.arange(len(shapes)), [n_in for n_in, _ in shapes])
+    source, matrix = connections.sources(), connections.matrices()
     held = list(
         zip(
             source[~dead].tolist(), connections.out_idx[~dead].tolist(), connections.weight[~dead].tolist(), strict=True
         )
     )
     occupied = {(s, o) for s, o, _ in held}
-    groups = partition.groups(source, layer, connections.out_idx)
+    groups = partition.groups(source, matrix, connections.out_idx)
     for g in groups[dead]:
         dormant = [
             (s, o)
-            for s in range(sum(sizes[:-1]))
-            for o in range(sizes[layer_of_source[s] + 1])
-            if (s, o) not in occupied and partition.groups(s, layer_of_source[s], o) == g
+            for s in range(matrix_of_source.size)
+            for o in range(shapes[matrix_of_source[s]][1])
+            if (s, o) not in occupied and partition.groups(s, matrix_of_source[s], o) == g
         ]
         position = dormant[rng.integers(len(dormant))]
         occupied.add(position)
