@@ -11,6 +11,7 @@ import pytest
 from deepr_hw import cli, data
 from deepr_hw.evidence import sweep_figure as compare_figure
 from deepr_hw.ir import netfile
+from deepr_hw.sparse_set.share import chain
 from deepr_hw.train import sweep as compare
 from deepr_hw.train.config import BudgetConfig, load_config
 from deepr_hw.train.loop import train
