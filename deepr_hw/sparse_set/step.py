@@ -1,4 +1,4 @@
-"""DEEP R: one step of the active connections; those whose theta turns negative die and are replaced (``rewiring.py``).
+"""DEEP R: one step of the active connections; those whose theta turns negative die and are replaced (``rewire.py``).
 
     theta <- theta - eta * sign * dE/dw - eta * l1 + sqrt(2 * eta * T) * nu        every active connection
     theta < 0: dormant;  then as many dormant positions of the same group, drawn uniformly, become active with theta = 0

@@ -1,6 +1,6 @@
 """Rival methods under the same budget and on the same code: which connections leave, which come, and when.
 
-deep_r     in the compiled step: what dies is replaced at once (``rewiring.py``)
+deep_r     in the compiled step: what dies is replaced at once (``rewire.py``)
 fixed      random positions, never changed
 set        after every epoch the smallest weights of each group are replaced by random positions.
            Source: Mocanu et al. 2018, arXiv 1707.04780 (there signs are kept apart; here it is the magnitude alone)
