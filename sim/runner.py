@@ -158,7 +158,8 @@ def run(
 
     Raises ``RuntimeError`` with the end of the log when a test fails, none ran, or the simulator dies.
     """
-    from cocotb_tools.runner import get_results, get_runner
+    from cocotb_tools.check_results import get_results
+    from cocotb_tools.runner import get_runner
 
     workdir = make_folder(workdir).resolve()
     log, results = workdir / "sim.log", workdir / "results.xml"

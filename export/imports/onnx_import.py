@@ -216,8 +216,8 @@ def _up_to(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
     inputs = [info for info in model.graph.input if info.name not in constants]
     initializers = [entry for entry in graph.initializer if entry.name in needed]
     for field, kept in ((graph.node, reversed(nodes)), (graph.input, inputs), (graph.initializer, initializers)):
-        del field[:]  # type: ignore[attr-defined]
-        field.extend(kept)  # type: ignore[attr-defined]
+        del field[:]
+        field.extend(kept)
     if tensor != model.graph.output[0].name:
         del graph.output[:]
         graph.output.append(onnx.ValueInfoProto(name=tensor))
