@@ -24,9 +24,10 @@ from deepr_hw.ir.affine import IDENTITY, Affine, encode
 from deepr_hw.ir.fixed import Format
 from deepr_hw.ir.tasks import EVEN, as_text, balanced_weights
 from deepr_hw.sparse_set.share import chain, count_positions, share_per_matrix
-from deepr_hw.train.config import DENSE_METHODS, BudgetConfig, Config, config_from
+from deepr_hw.train.config import BudgetConfig, Config, config_from
 from deepr_hw.train.freeze import freeze
 from deepr_hw.train.loop import TrainState, advance, start
+from deepr_hw.train.methods import METHODS
 
 from . import reference
 from .data import CodedDataset, check_targets
@@ -215,7 +216,7 @@ class DeepREstimator(BaseEstimator, ABC):
             raise ValueError(f"validation_fraction = {fraction}: lies between 0 and 1, neither of them included")
         if not isinstance(patience, int | np.integer) or patience < 1:
             raise ValueError(f"n_iter_no_change = {patience!r}: must be a whole number from 1")
-        if self.method in DENSE_METHODS:
+        if self.method in METHODS and METHODS[self.method].dense:
             raise ValueError(f"early_stopping: method = {self.method!r} meets its budget at the end of fit only")
         held = held_out(self._strata(samples.y), fraction, np.random.default_rng((1, self._seed)))
         return samples.take(~held), samples.take(held)

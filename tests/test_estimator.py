@@ -24,9 +24,9 @@ from deepr_hw.export.onnx import qdq as onnx_qdq
 from deepr_hw.export.onnx.session import run_model
 from deepr_hw.ir import netfile
 from deepr_hw.sparse_set.share import chain, share_out, share_per_matrix
-from deepr_hw.train.config import METHODS
 from deepr_hw.train.freeze import freeze
 from deepr_hw.train.loop import advance
+from deepr_hw.train.methods import METHODS
 
 # scikit-learn says that two of its checks can't run here: no pandas, and no SciPy in array API mode
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")

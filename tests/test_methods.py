@@ -8,9 +8,11 @@ from deepr_hw.sparse_set.budget import make_partition
 from deepr_hw.sparse_set.connections import make_connections
 from deepr_hw.sparse_set.draw import LOW
 from deepr_hw.sparse_set.share import chain
-from deepr_hw.train.config import METHODS, BudgetConfig, load_config
+from deepr_hw.train.config import BudgetConfig, load_config
 from deepr_hw.train.loop import train
-from deepr_hw.train.methods import dense_partition, keep_largest, largest_gradients, rank_in_group, theta_min
+from deepr_hw.train.methods import METHODS
+from deepr_hw.train.methods.base import dense_partition, keep_largest, rank_in_group
+from deepr_hw.train.methods.rigl import largest_gradients
 from deepr_hw.train.model import Model
 from deepr_hw.train.sparse_linear import LinearStage
 
@@ -103,7 +105,7 @@ def test_largest_gradients_are_those_of_the_dense_product(budget, monkeypatch):
                 candidates.setdefault(int(c.partition.groups(s, layer, o)), []).append((size, s, o))
     expected = {(s, o) for found in candidates.values() for _, s, o in sorted(found, reverse=True)[:2]}
     for block in (1 << 20, 7):
-        monkeypatch.setattr("deepr_hw.train.methods._BLOCK", block)
+        monkeypatch.setattr("deepr_hw.train.methods.rigl._BLOCK", block)
         keys = largest_gradients(model, machine, wanted)
         assert {(int(key >> 32), int(key & LOW)) for key in keys} == expected
         assert (np.diff(keys) > 0).all()
@@ -124,11 +126,11 @@ def test_soft_deep_r_needs_l1_and_sgd():
         load_config("digits", ["training.method=soft_deep_r", "training.optimizer=sgd"])
     config = load_config("digits", [*LANGEVIN, "training.method=soft_deep_r", "training.l1=0"])
     with pytest.raises(ValueError, match="needs it, theta_min"):
-        theta_min(config, make_partition(config.budget, chain((64, 64, 32, 10))))
+        METHODS["soft_deep_r"].theta_min(config, make_partition(config.budget, chain((64, 64, 32, 10))))
 
 
 def test_theta_min_is_the_formula():
     config = load_config("digits", ["budget.global=646", "training.l1=1e-4", "training.temperature=1e-8"])
-    assert theta_min(config, make_partition(config.budget, chain((64, 64, 32, 10)))) == pytest.approx(
-        -1e-8 * (1 - 646 / 6464) / (1e-4 * 646 / 6464)
-    )
+    assert METHODS["soft_deep_r"].theta_min(
+        config, make_partition(config.budget, chain((64, 64, 32, 10)))
+    ) == pytest.approx(-1e-8 * (1 - 646 / 6464) / (1e-4 * 646 / 6464))

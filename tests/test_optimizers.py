@@ -9,9 +9,10 @@ from deepr_hw import data
 from deepr_hw.data.augment import augment
 from deepr_hw.kernel.noise import seed_state
 from deepr_hw.sparse_set.step import ADAM, MOMENTUM, SGD, decay_idle, precondition
-from deepr_hw.train.config import DENSE_METHODS, BudgetConfig, Config, TrainingConfig, load_config
+from deepr_hw.train.config import BudgetConfig, Config, TrainingConfig, load_config
 from deepr_hw.train.epoch import Course, deformed, learning_rates, make_course, make_prior, settled
 from deepr_hw.train.loop import exhausted, train
+from deepr_hw.train.methods import METHODS
 from deepr_hw.train.runlog import EpochMetrics
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
@@ -216,7 +217,7 @@ def test_patience():
     assert not exhausted(history, 4)
 
 
-@pytest.mark.parametrize("method", DENSE_METHODS)
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.dense])
 def test_what_meets_its_budget_at_the_end_is_not_stopped_early(method):
     overrides = ["data.validation=200", f"training.method={method}", "training.optimizer=sgd", "training.l1=1e-4"]
     assert load_config("digits", overrides).training.dense

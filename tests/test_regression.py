@@ -13,8 +13,9 @@ from deepr_hw import cli, data, reference
 from deepr_hw.data.scaling import fit_output
 from deepr_hw.ir import netfile
 from deepr_hw.ir.tasks import measure
-from deepr_hw.train.config import METHODS, config_from, load_config
+from deepr_hw.train.config import config_from, load_config
 from deepr_hw.train.loop import train
+from deepr_hw.train.methods import METHODS
 
 
 def quietly(metrics, n_epochs):

@@ -16,7 +16,8 @@ from deepr_hw.kernel.noise import seed_state
 from deepr_hw.sparse_set.budget import make_partition
 from deepr_hw.train.config import config_from
 from deepr_hw.train.epoch import Prior, steps_of_an_epoch
-from deepr_hw.train.methods import dense_partition, start_soft, theta_min
+from deepr_hw.train.methods.base import dense_partition
+from deepr_hw.train.methods.soft_deep_r import SoftDeepR
 from deepr_hw.train.model import make_model
 
 X_FORMAT = Format(8, False, 7)
@@ -46,16 +47,16 @@ def chain(n, seed, **rule):
     rng = np.random.default_rng(seed)
     budget = make_partition(config.budget, ((1, 2),))
     model = make_model(config, 1, 2, X_FORMAT, rng, dense_partition(budget, "soft_deep_r"))
-    start_soft(model, budget, config, rng)
+    SoftDeepR().start(model, budget, config, rng)
     thin, stream = 1000, seed_state(rng)
     order, etas, seen = np.tile(np.arange(len(X)), thin), np.full(thin, ETA), []
     for _ in range(n + 5):
         steps_of_an_epoch(config, model, X, Y, order, etas, stream, Prior(config.training.l1, 0.0))
         theta = model.connections.theta
-        assert (theta >= np.float32(theta_min(config, budget))).all()
+        assert (theta >= np.float32(SoftDeepR().theta_min(config, budget))).all()
         np.testing.assert_array_equal(np.abs(model.connections.weight), np.maximum(theta, 0))
         seen.append(tuple(np.where(theta < 0, 0, np.searchsorted(EDGES, theta, side="right")).tolist()))
-    return seen[5:], np.where(np.signbit(model.connections.weight), -1, 1), theta_min(config, budget)
+    return seen[5:], np.where(np.signbit(model.connections.weight), -1, 1), SoftDeepR().theta_min(config, budget)
 
 
 def probabilities(signs, lowest):

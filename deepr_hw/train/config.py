@@ -18,9 +18,9 @@ from deepr_hw.data.scaling import SCALES
 from deepr_hw.devices.parts import DEVICES
 from deepr_hw.ir.tasks import BUILT_IN, TASKS
 
+from .methods import METHODS
+
 SHIPPED = Path(__file__).parent.parent / "configs"
-DENSE_METHODS = ("magnitude", "gradual", "l1", "soft_deep_r")
-METHODS = ("deep_r", "fixed", "set", "rigl", *DENSE_METHODS)
 OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -205,7 +205,7 @@ class TrainingConfig:
     """``[training]``: the method and its schedule. The defaults are ours and train data of any kind; the settings of
     the paper's authors are in ``configs/mnist_paper.toml``.
 
-    method          : how connections come and go (``methods.py``); all but deep_r are there to compare with
+    method          : how connections come and go (``methods/``); all but deep_r are there to compare with
     drop            : share of the connections that set and rigl replace at first
     rewire_every    : steps between two rewirings of rigl
     batch_size      : samples per step; ``auto`` is 32, or less where the run would have few steps, down to 8
@@ -260,18 +260,9 @@ class TrainingConfig:
             value = getattr(self, name)
             _require(not isinstance(value, str) or value == AUTO, f"training.{name}", value, f"a number or {AUTO!r}")
         _require_bounds("training", self)
-        _require(
-            self.method != "soft_deep_r" or self.optimizer == "sgd",
-            "training.optimizer",
-            self.optimizer,
-            "soft_deep_r is defined for sgd only",
-        )
-        _require(
-            self.method != "soft_deep_r" or self.l1 != AUTO,
-            "training.l1",
-            self.l1,
-            "soft_deep_r needs a number, theta_min = -T (1 - p) / (l1 p)",
-        )
+        if refused := METHODS[self.method].refusal(self):
+            key, value, why = refused
+            _require(False, f"training.{key}", value, why)
 
     @property
     def batch(self) -> int:
@@ -282,7 +273,7 @@ class TrainingConfig:
     @property
     def dense(self) -> bool:
         """Whether the method holds a value for every position and meets the budget only at the end."""
-        return self.method in DENSE_METHODS
+        return METHODS[self.method].dense
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from deepr_hw.sparse_set.draw import Arrays, Groups, as_groups, recount
 
 from .compiled import Chance, Lesson, Rule, Totals, run_steps
 from .config import AUTO, AUTO_BATCH, OPTIMIZERS, Config, TrainingConfig
-from .methods import drop_share, rewire_at_random, rewire_by_gradient, theta_min
+from .methods import METHODS
+from .methods.base import Batch
 from .model import Model, calibrate
 from .runlog import BudgetLog, start_log
 
@@ -81,11 +82,11 @@ def make_prior(t: TrainingConfig, course: Course, epoch: int) -> Prior:
     take part.
     """
     per_eta = course.theta / course.total_eta
-    dies = t.method in ("deep_r", "l1", "soft_deep_r")
-    l1 = t.l1 if not isinstance(t.l1, str) else min(_MOST_L1, _TOTAL_SHRINK * per_eta) if dies else 0.0
-    if t.l1_end is not None and t.epochs > 1 and (dies or t.l1 != AUTO):
+    method = METHODS[t.method]
+    l1 = t.l1 if not isinstance(t.l1, str) else min(_MOST_L1, _TOTAL_SHRINK * per_eta) if method.dies else 0.0
+    if t.l1_end is not None and t.epochs > 1 and (method.dies or t.l1 != AUTO):
         l1 += (t.l1_end - l1) * epoch / (t.epochs - 1)
-    return Prior(l1, t.idle * per_eta if t.method == "deep_r" else 0.0)
+    return Prior(l1, t.idle * per_eta if method.rewires else 0.0)
 
 
 def deformed(config: Config, dataset: CodedDataset, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -123,15 +124,14 @@ def steps_and_rewirings(
     prior: Prior,
     weights: np.ndarray = EVEN,
 ) -> Totals:
-    """The steps of an epoch, and between them new scales and what set and rigl do; other methods are in the step or at
-    the epoch's ends.
+    """The steps of an epoch, and between them new scales and what the method does there.
 
     y       : (n,) labels, or (n, n_out) targets in natural units
     weights : (n,) float32 factor of each sample's loss, of mean 1, or ``EVEN``
     """
-    t, q = config.training, config.quantization
+    t, q, method = config.training, config.quantization, METHODS[config.training.method]
     renewal = q.calibrate_every if model.quantized and epoch < q.calibrate_epochs else 0
-    rewiring = t.rewire_every if t.method == "rigl" else 0
+    rewiring = method.every(t)
     stops = sorted(
         {len(etas), *(stop for every in (renewal, rewiring) if every for stop in range(every, len(etas), every))}
     )
@@ -151,17 +151,16 @@ def steps_and_rewirings(
         if not np.isfinite(whole.loss):
             return whole
         if rewiring and (stop % rewiring == 0 or stop == len(etas)):
-            share = drop_share(config, (epoch + (stop - 1) // rewiring * rewiring / len(etas)) / t.epochs)
-            batch = order[(stop - 1) // rewiring * rewiring * t.batch :][: t.batch]
-            whole = whole._replace(
-                rewired=whole.rewired
-                + rewire_by_gradient(model, share, x, y, batch, t.label_smoothing, stream, weights)
-            )
+            begun = (stop - 1) // rewiring * rewiring
+            batch = Batch(x, y, weights, order[begun * t.batch :][: t.batch])
+            replaced = method.within(config, model, batch, (epoch + begun / len(etas)) / t.epochs, stream)
+            whole = whole._replace(rewired=whole.rewired + replaced)
         if renewal and stop % renewal == 0 and stop < len(etas):
             calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
         first = stop
-    if t.method == "set" and epoch + 1 < t.epochs:
-        whole = whole._replace(rewired=rewire_at_random(model, drop_share(config, (epoch + 1) / t.epochs), stream))
+    if epoch + 1 < t.epochs:
+        replaced = method.between(config, model, (epoch + 1) / t.epochs, stream)
+        whole = whole._replace(rewired=whole.rewired + replaced)
     return whole
 
 
@@ -206,8 +205,8 @@ def _count(net: Arrays, groups: Groups) -> None:
 
 def _rule(config: Config, model: Model, prior: Prior) -> Rule:
     rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
-    t, soft = config.training, config.training.method == "soft_deep_r"
-    lowest = theta_min(config, make_partition(config.budget, model.shapes, config.network.bias)) if soft else 0.0
+    t, method = config.training, METHODS[config.training.method]
+    budget = make_partition(config.budget, model.shapes, config.network.bias)
     return Rule(
         prior.l1,
         prior.idle,
@@ -216,9 +215,9 @@ def _rule(config: Config, model: Model, prior: Prior) -> Rule:
         OPTIMIZERS.index(t.optimizer),
         t.momentum,
         t.beta2,
-        t.method == "deep_r",
-        soft,
-        lowest,
+        method.rewires,
+        method.walks,
+        method.theta_min(config, budget),
         model.use_bias,
         model.quantized,
         np.array(rows, np.float32),

@@ -26,7 +26,8 @@ from .compiled import Totals
 from .config import Config, config_from
 from .epoch import Course, deformed, learning_rates, make_course, make_prior, settled, steps_and_rewirings
 from .freeze import freeze
-from .methods import dense_partition, prune, start_soft
+from .methods import METHODS
+from .methods.base import dense_partition
 from .model import Model, calibrate, check_size, make_model
 from .remarks import LARGE_RMS, of_data, of_result, root_mean_square
 from .runfolder import Identity, check_same, identify
@@ -185,8 +186,7 @@ def _untrained(
     budget = make_partition(config.budget, chain(sizes), config.network.bias)
     first = dense_partition(budget, config.training.method) if config.training.dense else budget
     model = make_model(config, n_in, n_out, x_format, rng, first)
-    if config.training.method == "soft_deep_r":
-        start_soft(model, budget, config, rng)
+    METHODS[config.training.method].start(model, budget, config, rng)
     return model, budget
 
 
@@ -262,8 +262,8 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
     config = settled(config, state.course)
     t, q, model = config.training, config.quantization, state.model
     x, goal = dataset.x_train[fit], dataset.goal[fit]
-    if t.dense:
-        prune(config, model, state.budget, epoch)
+    method = METHODS[t.method]
+    method.prune(config, model, state.budget, epoch)
     if q.warmup_epochs <= epoch <= max(q.calibrate_epochs, q.warmup_epochs):
         calibrate(model, x[: q.samples], q.weight_bits, q.activation_bits)
     order = state.rng.permutation(len(x))
@@ -287,8 +287,8 @@ def run_epoch(config: Config, dataset: CodedDataset, state: TrainState, epoch: i
         dataset.weights[fit],
     )
     _check_converging(totals, len(x), model, dataset.task)
-    if t.dense and epoch + 1 == t.epochs:
-        prune(config, model, state.budget, t.epochs)
+    if epoch + 1 == t.epochs:
+        method.prune(config, model, state.budget, t.epochs)
     val = _scores(dataset, model, dataset.x_train[held_out], dataset.y_train[held_out])
     test, n_nonzero = None, None
     if model.quantized:
