@@ -31,8 +31,9 @@ from deepr_hw.ir.fixed import PIXEL  # noqa: E402
 from deepr_hw.kernel.noise import seed_state  # noqa: E402
 from deepr_hw.sparse_set.share import chain, count_positions, share_per_matrix  # noqa: E402
 from deepr_hw.train.config import config_from  # noqa: E402
-from deepr_hw.train.epoch import Prior, steps_of_an_epoch  # noqa: E402
+from deepr_hw.train.epoch import steps_of_an_epoch  # noqa: E402
 from deepr_hw.train.model import calibrate, make_model  # noqa: E402
+from deepr_hw.train.schedule import Prior  # noqa: E402
 
 RIVALS = {
     "torch dense": "dense",

@@ -10,10 +10,11 @@ from deepr_hw.data.augment import augment
 from deepr_hw.kernel.noise import seed_state
 from deepr_hw.sparse_set.step import ADAM, MOMENTUM, SGD, decay_idle, precondition
 from deepr_hw.train.config import BudgetConfig, Config, TrainingConfig, load_config
-from deepr_hw.train.epoch import Course, deformed, learning_rates, make_course, make_prior, settled
+from deepr_hw.train.epoch import deformed
 from deepr_hw.train.loop import exhausted, train
 from deepr_hw.train.methods import METHODS
 from deepr_hw.train.runlog import EpochMetrics
+from deepr_hw.train.schedule import Course, learning_rates, make_course, make_prior, settled
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
 

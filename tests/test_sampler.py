@@ -37,8 +37,9 @@ from deepr_hw.data import CodedDataset
 from deepr_hw.ir.affine import IDENTITY
 from deepr_hw.ir.fixed import Format
 from deepr_hw.train.config import config_from
-from deepr_hw.train.epoch import Prior, steps_of_an_epoch
+from deepr_hw.train.epoch import steps_of_an_epoch
 from deepr_hw.train.loop import start
+from deepr_hw.train.schedule import Prior
 
 N_IN, N_OUT, K = 3, 2, 2
 POSITIONS = list(product(range(N_IN), range(N_OUT)))

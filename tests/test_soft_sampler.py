@@ -15,10 +15,11 @@ from deepr_hw.ir.fixed import Format
 from deepr_hw.kernel.noise import seed_state
 from deepr_hw.sparse_set.budget import make_partition
 from deepr_hw.train.config import config_from
-from deepr_hw.train.epoch import Prior, steps_of_an_epoch
+from deepr_hw.train.epoch import steps_of_an_epoch
 from deepr_hw.train.methods.base import dense_partition
 from deepr_hw.train.methods.soft_deep_r import SoftDeepR
 from deepr_hw.train.model import make_model
+from deepr_hw.train.schedule import Prior
 
 X_FORMAT = Format(8, False, 7)
 X, Y = np.array([[100], [200], [250], [50]], np.uint8), np.array([0, 0, 1, 0])

@@ -215,7 +215,7 @@ class TrainingConfig:
     schedule        : ``step``: epoch e uses ``learning_rate * decay**e``; ``cosine``: half a wave down to 0, per step
     warmup          : epochs over which eta first rises from 0
     l1              : alpha, the weight of the L1 prior; ``auto`` follows from first weights and schedule
-                      (``steps.make_prior``) and is 0 for methods in which no connection dies
+                      (``schedule.make_prior``) and is 0 for methods in which no connection dies
     idle            : how often, in units of the mean first weight, a connection whose gradient is exactly 0 all the run
                       is shrunk to 0 (deep_r only; not in the paper): what leads nowhere frees its slot
     l1_end          : alpha of the last epoch, reached in equal steps from ``l1``; without it alpha stays
@@ -266,7 +266,7 @@ class TrainingConfig:
 
     @property
     def batch(self) -> int:
-        """``batch_size`` once the data has settled it (``steps.settled``)."""
+        """``batch_size`` once the data has settled it (``schedule.settled``)."""
         assert isinstance(self.batch_size, int)
         return self.batch_size
 

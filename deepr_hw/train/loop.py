@@ -24,7 +24,7 @@ from . import runfolder
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .compiled import Totals
 from .config import Config, config_from
-from .epoch import Course, deformed, learning_rates, make_course, make_prior, settled, steps_and_rewirings
+from .epoch import deformed, steps_and_rewirings
 from .freeze import freeze
 from .methods import METHODS
 from .methods.base import dense_partition
@@ -33,6 +33,7 @@ from .remarks import LARGE_RMS, of_data, of_result, root_mean_square
 from .runfolder import Identity, check_same, identify
 from .runlog import Bar, BudgetLog, EpochMetrics, Progress, as_line, start_log
 from .scales import DivergenceError
+from .schedule import Course, learning_rates, make_course, make_prior, settled
 
 _EXPLODED = 20
 """Mean loss of an epoch that counts as divergence, in units of what guessing costs."""
