@@ -66,7 +66,7 @@ def forward(stage, net, values):
     values : (K,) int8 codes, or float32 in float training
     """
     level, act, acc, steps, top, bias = stage.level, stage.act, stage.acc, stage.steps, stage.top, stage.bias
-    indptr, out_idx, base, y = net.indptr, net.out_idx, stage.first_source, stage.ends.y
+    indptr, out_idx, y = net.indptr[stage.first_source :], net.out_idx, stage.ends.y
     n_layers, n, far = steps.shape[0], out_idx.size, acc.size > _FAR
     for layer in range(n_layers):
         first, last, end = level[layer], level[layer + 1], level[layer + 2]
@@ -77,9 +77,8 @@ def forward(stage, net, values):
             if value != 0:
                 acc[j] = np.rint(value / unit) if top[layer] > 0 else value / unit
         for r in range(first, last):
-            begin, stop = indptr[base + r], indptr[base + r + 1]
-            if begin < stop and row_any(act, r):
-                for k in range(begin, stop):
+            if indptr[r] < indptr[r + 1] and row_any(act, r):
+                for k in range(indptr[r], indptr[r + 1]):
                     if far:
                         prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
                     row_axpy(acc, last + out_idx[k], act.dtype.type(values[k]), act, r)
@@ -99,7 +98,7 @@ def backward(stage, net, values):
     limits, 0 beyond them.
     """
     level, act, acc, steps, top = stage.level, stage.act, stage.acc, stage.steps, stage.top
-    indptr, out_idx, base, grad, bias_grad = net.indptr, net.out_idx, stage.first_source, net.grad, stage.bias_grad
+    indptr, out_idx, grad, bias_grad = net.indptr[stage.first_source :], net.out_idx, net.grad, stage.bias_grad
     n_layers, n_batch, n, far = steps.shape[0], act.shape[1], out_idx.size, acc.size > _FAR
     row, dx, dy = np.zeros((1, n_batch), act.dtype), stage.ends.dx, stage.ends.dy
     one, no_limit = act.dtype.type(1), act.dtype.type(np.inf)
@@ -119,27 +118,31 @@ def backward(stage, net, values):
         if layer == 0 and dx.size == 0:  # nobody asks for the gradient of the inputs
             for r in range(first, last):
                 if row_any(act, r):
-                    for k in range(indptr[base + r], indptr[base + r + 1]):
+                    for k in range(indptr[r], indptr[r + 1]):
                         if far:
                             prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
                         grad[k] = x_step * row_dot(act, r, acc, last + out_idx[k])
                 else:
-                    for k in range(indptr[base + r], indptr[base + r + 1]):
+                    for k in range(indptr[r], indptr[r + 1]):
                         grad[k] = 0
             break
-        below = max(layer - 1, 0)
-        scale, highest = steps[below, 2], top[below] if top[below] > 0 else no_limit
-        for r in range(first, last):
-            for k in range(indptr[base + r], indptr[base + r + 1]):
-                if far:
-                    prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
-                grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(values[k]), row)
-            if layer > 0:
-                gate_row(acc, r, row, scale, highest, w_step)
-            else:
+        if layer == 0:
+            for r in range(first, last):
+                for k in range(indptr[r], indptr[r + 1]):
+                    if far:
+                        prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
+                    grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(values[k]), row)
                 for b in range(n_batch):
                     dx[r, b] = row[0, b] * w_step
                     row[0, b] = 0
+            break
+        scale, highest = steps[layer - 1, 2], top[layer - 1] if top[layer - 1] > 0 else no_limit
+        for r in range(first, last):
+            for k in range(indptr[r], indptr[r + 1]):
+                if far:
+                    prefetch_row(acc, last + out_idx[min(k + _AHEAD, n - 1)])
+                grad[k] = x_step * row_dot_axpy(act, r, acc, last + out_idx[k], act.dtype.type(values[k]), row)
+            gate_row(acc, r, row, scale, highest, w_step)
 
 
 register_kernels(LinearArrays, forward, backward)
