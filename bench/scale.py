@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from deepr_hw.ir.fixed import PIXEL
-from deepr_hw.kernel.jit import kernel
+from deepr_hw.kernel.jit import REORDERS, kernel
 from deepr_hw.kernel.noise import NORMAL_TABLE
 from deepr_hw.kernel.vectors import prefetch_row, row_axpy
 from deepr_hw.sparse_set.budget import make_partition
@@ -38,7 +38,7 @@ from deepr_hw.train.stage import Ends
 BATCH, REPLACED = 32, 0.005
 
 
-@kernel(fastmath={"contract", "reassoc"})
+@kernel(fastmath=REORDERS)
 def gather(out_idx, table, total):
     """Add up the rows of ``table`` that ``out_idx`` names: one row read per connection."""
     n = out_idx.size
@@ -47,7 +47,7 @@ def gather(out_idx, table, total):
         row_axpy(total, 0, np.float32(1), table, out_idx[k])
 
 
-@kernel(fastmath={"contract", "reassoc"})
+@kernel(fastmath=REORDERS)
 def multiply_add(values, rounds):
     """``rounds`` multiply-adds on each of ``values`` (a few vectors, so that they stay in registers)."""
     for _ in range(rounds):

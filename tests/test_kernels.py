@@ -168,6 +168,25 @@ def test_the_cache_of_compiled_code_follows_every_source(tmp_path):
         assert stamp != before
 
 
+def test_a_numba_with_other_private_fields_compiles_without_the_cache(monkeypatch):
+    """What we write into must be there; else nothing is cached, and nothing fails."""
+
+    class Other:
+        _cache_file = object()
+
+        def __init__(self, function):
+            pass
+
+    monkeypatch.setattr(jit, "FunctionCache", Other)
+
+    @jit.kernel
+    def double(x):
+        return 2 * x
+
+    assert double(4) == 8
+    assert not isinstance(double._cache, Other)
+
+
 def test_every_module_with_a_kernel_is_stamped():
     package = Path(jit.__file__).parent.parent
     compiled = {path for path in package.rglob("*.py") if "\n@kernel" in path.read_text()}

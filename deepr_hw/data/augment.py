@@ -8,7 +8,7 @@ Source: Simard, Steinkraus, Platt, ICDAR 2003 (there the field is Gaussian-filte
 
 import numpy as np
 
-from deepr_hw.kernel.jit import kernel
+from deepr_hw.kernel.jit import REORDERS, kernel
 from deepr_hw.kernel.noise import next_u64
 
 _GRID = 5
@@ -74,7 +74,7 @@ def augment(images, order, out, shift, rotation, scale, elastic, state):
             _sample_row(out, number, y, padded, where, part)
 
 
-@kernel(fastmath={"contract", "reassoc"})
+@kernel(fastmath=REORDERS)
 def _find_row(where, part, y, step_y, x, step_x, middle, rows, grid, elastic, height):
     """Where the pixels of one row come from: place in the padded image (one zero before, two behind) and the fractions
     ``part`` (2, width) beyond it, along a line that meets (y, x) at pixel ``middle``, displaced by ``rows`` (2, 5)."""
@@ -101,7 +101,7 @@ def _find_row(where, part, y, step_y, x, step_x, middle, rows, grid, elastic, he
         part[1, i] = sx - np.float32(left)
 
 
-@kernel(fastmath={"contract", "reassoc"})
+@kernel(fastmath=REORDERS)
 def _sample_row(out, number, y, padded, where, part):
     """Bilinear values of the padded image at ``where`` + ``part``, rounded, into row ``y`` of image ``number``."""
     below = np.uint64(where.size + 3)

@@ -16,6 +16,10 @@ from numba.core.caching import FunctionCache
 ROOMS = ("kernel", "sparse_set", "train", "data")
 """Where compiled functions are."""
 
+REORDERS = {"contract", "reassoc"}
+"""``fastmath`` flags of kernels that sum: products are fused, sums taken in any order. NaN and infinities stay what
+they are: divergence is told by them."""
+
 
 def sources(folder: Path) -> list[Path]:
     """Modules with compiled functions in the ``ROOMS`` of ``folder``."""
@@ -32,11 +36,17 @@ _STAMP = source_stamp(Path(__file__).parent.parent)
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """``numba.njit(nogil=True, **options)`` with a cache that any change in a source of compiled functions renews."""
+    """``numba.njit(nogil=True, **options)`` with a cache that any change in a source of compiled functions renews.
+
+    Numba has no public way to say that. Where its private fields are others than we know, every process compiles anew.
+    """
     if function is None:
         return partial(kernel, **options)
     dispatcher = njit(nogil=True, **options)(function)
     cache = FunctionCache(function)
-    cache._cache_file._source_stamp = _STAMP
-    dispatcher._cache = cache
+    if all(hasattr(*field) for field in ((dispatcher, "_cache"), (cache, "_cache_file"))) and hasattr(
+        cache._cache_file, "_source_stamp"
+    ):
+        cache._cache_file._source_stamp = _STAMP
+        dispatcher._cache = cache
     return dispatcher

@@ -13,14 +13,13 @@ import numpy as np
 
 from deepr_hw.ir import Layer, sparse_linear
 from deepr_hw.ir.fixed import Format, saturate
-from deepr_hw.kernel.jit import kernel
+from deepr_hw.kernel.jit import REORDERS, kernel
 from deepr_hw.kernel.vectors import gate_row, prefetch_row, row_any, row_axpy, row_dot, row_dot_axpy
 
 from .scales import activation_format, weight_format
 from .stage import Ends, register_kernels
 
 _AHEAD, _FAR = 8, 1 << 17  # prefetch so many connections ahead once the accumulators outgrow the nearer caches
-_EXACT = {"contract", "reassoc"}  # NaN must stay visible: divergence is detected by it
 
 
 class LinearArrays(NamedTuple):
@@ -58,7 +57,7 @@ def activate(acc, act, scale, highest):
             act[i] = max(acc[i] * scale, 0)
 
 
-@kernel(fastmath=_EXACT)
+@kernel(fastmath=REORDERS)
 def forward(stage, net, values):
     """Fill ``acc`` of all levels, ``act`` of the hidden ones and ``ends.y``: acc = bias + sum of values * act,
     act = requantized.
@@ -88,7 +87,7 @@ def forward(stage, net, values):
             activate(acc[last:end].ravel(), y.ravel(), steps[layer, 2], top[layer])
 
 
-@kernel(fastmath=_EXACT)
+@kernel(fastmath=REORDERS)
 def backward(stage, net, values):
     """Gradient at the active connections and, unless ``bias_grad`` is empty, at the biases, from ``ends.dy`` or, in the
     network's last stage, dE/dlogit in the last rows of ``acc``.
