@@ -124,7 +124,7 @@ def test_numbers_of_the_configuration(capsys, here, override):
         "a.b.c=3",
         "training.=3",
         ".epochs=3",
-        "quantization.warmup_epochs=60",
+        "quantization.warmup_epochs=100",
         "training.patience=3",
         "network.hidden=3",
         "budget.per_layer=[1,2]",
