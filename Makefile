@@ -45,8 +45,8 @@ bench-train: setup ## a training step beside dense masks and scipy.sparse, and i
 verify: setup ## RUN's network in every engine again
 	$(BIN)/deepr-hw verify $(RUN)/net.safetensors --json $(RUN)/verify.json
 
-test: setup ## every test
-	$(BIN)/pytest -q
+test: setup ## every test, a process per core
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
