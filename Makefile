@@ -46,7 +46,7 @@ verify: setup ## RUN's network in every engine again
 	$(BIN)/deepr-hw verify $(RUN)/net.safetensors --json $(RUN)/verify.json
 
 test: setup ## every test, a process per core
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(BIN)/pytest -q -n auto --dist worksteal
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -8,33 +8,12 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 from rich.table import Table
 
 from deepr_hw.console import CONSOLE
 from deepr_hw.evidence.sizes import as_rows
-from deepr_hw.ir import Budget, IntNet, fixed, netfile, sparse_linear
-from deepr_hw.ir.fixed import Format
-
-
-def random_layer(n_in: int, n_out: int, n: int) -> IntNet:
-    """One layer of ``n`` connections at random positions, without a dense array."""
-    rng = np.random.default_rng(0)
-    position = np.unique(rng.integers(0, n_in * n_out, n, np.int64))
-    while position.size < n:
-        position = np.unique(np.r_[position, rng.integers(0, n_in * n_out, n - position.size, np.int64)])
-    layer = sparse_linear(
-        n_in,
-        n_out,
-        position % n_in,
-        position // n_in,
-        rng.integers(-128, 128, n),
-        None,
-        fixed.PIXEL,
-        Format(8, True, 7),
-        None,
-    )
-    return IntNet((layer,), Budget("global", (n,)))
+from deepr_hw.ir import netfile
+from tests.random_nets import one_layer
 
 
 def main() -> None:
@@ -45,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     if (args.net is None) == (args.random is None):
         parser.error("either a network file or --random")
-    net = netfile.load(args.net) if args.net else random_layer(*args.random)
+    net = netfile.load(args.net) if args.net else one_layer(*args.random)
     rows = as_rows(net)
     table = Table("form", "kind")
     for heading in ("bytes", "bytes / connection"):

@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
 _PART = ".deepr_hw-part"
 """How the names of files end that are still being written."""
 
@@ -149,3 +152,13 @@ def folder_for(path: Path) -> Iterator[Path]:
             for folder in new:
                 folder.rmdir()
         raise
+
+
+def read_tensors(path: Path, what: str) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and tensors of a .safetensors file. Raises ``ValueError`` for what is not a whole ``what``, ``OSError``
+    when it can't be read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, AttributeError) as error:  # types that NumPy doesn't know
+        raise ValueError(f"{path}: not a whole {what} ({error})") from None

@@ -35,7 +35,7 @@ class Evidence:
         return f"{self.artefact}: {count}{self.how}" + (f" -- FAULT: {self.fault}" if self.fault else "")
 
 
-def examine(artefact: str, how: str, look: Callable[[], tuple[int | None, str | None]]) -> Evidence:
+def attest(artefact: str, how: str, look: Callable[[], tuple[int | None, str | None]]) -> Evidence:
     """``look`` gives K (None where it isn't counted) and a fault or None; whatever makes that impossible is a fault
     too. Raises ``MissingToolError`` for a package that is not installed."""
     try:

@@ -10,8 +10,7 @@ import numpy as np
 from deepr_hw.export.rtl import image as rtl_image
 from deepr_hw.extras import MissingToolError
 from deepr_hw.ir import IntNet
-from deepr_hw.testimony import Evidence, difference, read_json
-from deepr_hw.testimony import examine as look_at
+from deepr_hw.testimony import Evidence, attest, difference, read_json
 
 from . import runner
 
@@ -25,8 +24,8 @@ def examine(run: Path, net: IntNet | None, simulator: str) -> list[Evidence]:
         raise MissingToolError(f"certify: {why}")
     folder = run / "rtl"
     return [
-        look_at("rtl", "slots of the memory image, decoded", partial(_count, folder, net)),
-        look_at(
+        attest("rtl", "slots of the memory image, decoded", partial(_count, folder, net)),
+        attest(
             "simulation",
             f"multiply-accumulates per sample counted by the engine in {simulator}",
             partial(_simulate, folder, net, simulator),

@@ -3,7 +3,8 @@
 import numpy as np
 
 from deepr_hw.ir import Budget, IntNet, SparseLinear, sparse_linear
-from deepr_hw.ir.fixed import Format
+from deepr_hw.ir.fixed import PIXEL, Format
+from deepr_hw.sparse_set.connections import choose_distinct
 
 CORNERS = (
     "plain",
@@ -131,3 +132,21 @@ def random_codes(net: IntNet, n: int, seed: int = 0) -> np.ndarray:
     for row, code in zip(x, (fmt.lo, fmt.hi, 0), strict=False):
         row[...] = code
     return x
+
+
+def one_layer(n_in: int, n_out: int, n: int, seed: int = 0) -> IntNet:
+    """One layer of ``n`` connections at random positions, without a dense array."""
+    rng = np.random.default_rng(seed)
+    position = np.sort(choose_distinct(rng, n_in * n_out, n))
+    layer = sparse_linear(
+        n_in,
+        n_out,
+        position % n_in,
+        position // n_in,
+        rng.integers(-128, 128, n),
+        None,
+        PIXEL,
+        Format(8, True, 7),
+        None,
+    )
+    return IntNet((layer,), Budget("global", (n,)))

@@ -10,7 +10,7 @@ from deepr_hw.export.compact import container as compact
 from deepr_hw.ir import Budget, IntNet, fixed, sparse_linear
 from deepr_hw.ir.fixed import Format
 from deepr_hw.ir.netfile import to_parts
-from tests.random_nets import random_net
+from tests.random_nets import one_layer, random_net
 from tests.test_onnx_integer import mnist_shaped
 
 
@@ -24,23 +24,6 @@ def same(a: IntNet, b: IntNet) -> bool:
             for key in tensors
         )
     )
-
-
-def layer_of(n_in: int, n_out: int, n: int, seed: int = 0) -> IntNet:
-    rng = np.random.default_rng(seed)
-    position = np.sort(rng.choice(n_in * n_out, n, replace=False))
-    layer = sparse_linear(
-        n_in,
-        n_out,
-        position % n_in,
-        position // n_in,
-        rng.integers(-128, 128, n),
-        None,
-        fixed.PIXEL,
-        Format(8, True, 7),
-        None,
-    )
-    return IntNet((layer,), Budget("global", (n,)))
 
 
 def connection_bytes(data: bytes) -> int:
@@ -85,7 +68,7 @@ def packed_bits(net):
     ],
 )
 def test_within_ten_percent_of_ideal_positions(n_in, n_out, n):
-    net = layer_of(n_in, n_out, n)
+    net = one_layer(n_in, n_out, n)
     data = compact.pack(net)
     assert same(compact.unpack(data), net)
     assert 1.0 <= 8 * connection_bytes(data) / packed_bits(net) < 1.02 + 28 / n
@@ -114,7 +97,7 @@ def test_the_whole_mnist_shape_with_biases_and_labels():
 
 
 def test_positions_cost_the_binomial():
-    assert compact.position_bits(layer_of(4, 3, 5)) == pytest.approx(np.log2(792))
+    assert compact.position_bits(one_layer(4, 3, 5)) == pytest.approx(np.log2(792))
 
 
 @pytest.mark.parametrize("seed", [3, 8])
@@ -162,7 +145,7 @@ def put(array: bytearray, offset: int, value: int) -> None:
 )
 def test_refuses_what_contradicts_itself_under_right_checks(change, message):
     with pytest.raises(ValueError, match=message):
-        compact.unpack(resealed(compact.pack(layer_of(40, 20, 100)), change))
+        compact.unpack(resealed(compact.pack(one_layer(40, 20, 100)), change))
 
 
 def test_files(tmp_path):

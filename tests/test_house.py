@@ -25,7 +25,7 @@ from deepr_hw.ir import Budget, IntNet, netfile
 from deepr_hw.ir.fixed import Format, signed_bits
 from deepr_hw.ir.layer import LAYER_KINDS, register
 from deepr_hw.target import Engine, EngineRun, Option, Size, Target
-from deepr_hw.testimony import Evidence, examine
+from deepr_hw.testimony import Evidence, attest
 from deepr_hw.train.config import load_config
 from deepr_hw.train.loop import train
 from deepr_hw.train.runfolder import write_record
@@ -198,7 +198,7 @@ def examine_toy(run: Path, net: IntNet | None, simulator: str) -> list[Evidence]
         other = net is not None and digest != netfile.digest(net)
         return len(lines), "names another IntNet" if other else None
 
-    return [examine("toy", "lines counted", look)]
+    return [attest("toy", "lines counted", look)]
 
 
 TOY = Target(

@@ -230,7 +230,7 @@ def half_even_nodes(x, y):
     return [helper.make_node("Round", [x], [y])]
 
 
-@pytest.mark.parametrize(
+BREAKAGES = pytest.mark.parametrize(
     ("spoil", "detected"),
     [
         (lambda model: flip_bit(model, "layer0/weight"), True),
@@ -244,6 +244,9 @@ def half_even_nodes(x, y):
     ],
     ids=["weight", "in_idx", "out_idx", "bias", "floor", "half_up", "half_away", "untouched"],
 )
+
+
+@BREAKAGES
 def test_comparison_sees_a_broken_design(spoil, detected):
     rng = np.random.default_rng(3)
     net = codes_as_logits(random_layer(rng, 30, 20, fixed.PIXEL, last=False, corner="ties"))

@@ -18,14 +18,9 @@ from deepr_hw.ir.fixed import Format
 from deepr_hw.targets import ENGINES, get_engine
 from tests.random_nets import random_codes, random_net
 from tests.test_onnx_integer import (
+    BREAKAGES,
     codes_as_logits,
-    flip_bit,
-    floor_nodes,
-    half_away_nodes,
-    half_even_nodes,
-    half_up_nodes,
     mnist_shaped,
-    other_rounding,
     random_layer,
 )
 
@@ -141,20 +136,7 @@ def test_refuses_a_layer_it_does_not_know(room):
         room.add_layer(Recurrent(), None, "layer2", "x", "y", False)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "detected"),
-    [
-        (lambda model: flip_bit(model, "layer0/weight"), True),
-        (lambda model: flip_bit(model, "layer0/in_idx"), True),
-        (lambda model: flip_bit(model, "layer0/out_idx"), True),
-        (lambda model: flip_bit(model, "layer0/bias"), True),
-        (lambda model: other_rounding(model, floor_nodes), True),
-        (lambda model: other_rounding(model, half_up_nodes), True),
-        (lambda model: other_rounding(model, half_away_nodes), True),
-        (lambda model: other_rounding(model, half_even_nodes), False),
-    ],
-    ids=["weight", "in_idx", "out_idx", "bias", "floor", "half_up", "half_away", "untouched"],
-)
+@BREAKAGES
 def test_comparison_sees_a_broken_qdq(spoil, detected):
     net = codes_as_logits(random_layer(np.random.default_rng(3), 30, 20, fixed.PIXEL, last=False, corner="ties"))
     x = random_codes(net, 200)

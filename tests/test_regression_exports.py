@@ -151,7 +151,7 @@ def test_the_whole_path(tmp_path, capsys):
         cli.main(["run", "diabetes", "--out", str(out), "--set", "training.epochs=20", "--engines", "onnx,qdq,c-codes"])
         == 0
     )
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())  # lines are broken where the path is long
     assert "integer test R2 0." in text
     assert "certified: one K everywhere" in text
     page = (out / "report.html").read_text()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepr_hw import cli, data
+from deepr_hw.train import runfolder
 from deepr_hw.train.checkpoint import load_checkpoint
 from deepr_hw.train.config import load_config
 from deepr_hw.train.loop import train
@@ -277,3 +278,18 @@ def test_no_flipped_bit_of_a_checkpoint_is_taken(tmp_path):
             same = read.about == expected.about and read.formats == expected.formats
             taken += [] if same and read.tensors.keys() == expected.tensors.keys() else [place]
     assert taken == []
+
+
+def test_a_new_run_takes_away_what_further_targets_made_of_the_old_network_and_nothing_else(tmp_path):
+    config, digits = load_config("digits", ["training.epochs=1"]), data.load("digits")
+    run, beside = tmp_path / "run", tmp_path / "beside.txt"
+    train(config, digits, run, progress=quiet)
+    beside.write_text("somebody else's")
+    (run / "notes.txt").write_text("the user's")
+    (run / "toy").mkdir()
+    (run / "toy" / "net.txt").write_text("of the old network")
+    runfolder.write_record(run, "0" * 16, ["toy/net.txt", "../beside.txt", str(beside)])
+    train(config, digits, run, progress=quiet, force=True)
+    assert not (run / "toy").exists()
+    assert (run / "notes.txt").exists()
+    assert beside.exists()

@@ -9,11 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bench.sizes import random_layer
 from deepr_hw.evidence.sizes import as_rows, sizes
 from deepr_hw.export.compact import container as compact
 from deepr_hw.export.compact.sizes import gap_entropy_bits, weight_entropy_bits
-from tests.random_nets import random_net
+from tests.random_nets import one_layer, random_net
 from tests.test_onnx_integer import mnist_shaped
 
 
@@ -33,7 +32,7 @@ def test_rows_of_the_mnist_shape():
 
 
 def test_nothing_dense_for_ten_billion_positions():
-    net = random_layer(100_000, 100_000, 200_000)
+    net = one_layer(100_000, 100_000, 200_000)
     rows = {row["name"]: row for row in as_rows(net)}
     assert rows["ONNX qdq"]["bytes"] is None
     assert "too many for a matrix" in rows["ONNX qdq"]["remark"]
@@ -73,7 +72,7 @@ def recoded(layer, code):
 
 def test_frequent_weights_cost_less_than_eight_bits():
     """As trained ones are: near 0. The code length that gives each code 8 bits is no bound for those, xz shows it."""
-    net = random_layer(300, 100, 3000)
+    net = one_layer(300, 100, 3000)
     weight = np.rint(np.random.default_rng(0).normal(0, 5, 3000)).astype(int)
     net = replace(net, layers=(recoded(net.layers[0], weight),))
     rows = {size.name: size.n_bytes for size in sizes(net)}
@@ -84,7 +83,7 @@ def test_frequent_weights_cost_less_than_eight_bits():
 
 
 def test_entropies_by_hand():
-    net = random_layer(8, 1, 8)  # every gap is 1, so the positions cost nothing
+    net = one_layer(8, 1, 8)  # every gap is 1, so the positions cost nothing
     assert gap_entropy_bits(net) == compact.position_bits(net) == 0
     assert weight_entropy_bits(replace(net, layers=(recoded(net.layers[0], [1, 1, 1, 1, 2, 2, 3, 4]),))) == 14
     assert weight_entropy_bits(random_net(0)) <= 8 * random_net(0).n_connections

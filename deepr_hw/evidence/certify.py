@@ -21,7 +21,7 @@ from typing import Any
 
 from deepr_hw.ir import IntNet, netfile
 from deepr_hw.targets import TARGETS, fetch
-from deepr_hw.testimony import Evidence, artefacts, examine, read_json
+from deepr_hw.testimony import Evidence, artefacts, attest, read_json
 from deepr_hw.train.runfolder import NET, TRAINED
 
 from .certify_training import examine_training
@@ -68,7 +68,7 @@ def certify(run: Path, simulator: str = "icarus") -> Certificate:
         found.append(netfile.load(run / NET))
         return found[0].n_connections, None
 
-    evidence = [examine("intnet", f"weights in {NET}", count)]
+    evidence = [attest("intnet", f"weights in {NET}", count)]
     net = found[0] if found else None
     evidence += examine_training(run, net)
     evidence += _examine_exports(run, net, simulator)
@@ -91,7 +91,7 @@ def _examine_exports(run: Path, net: IntNet | None, simulator: str) -> list[Evid
             evidence += fetch(f"certify: {target.name}", target.examine)(run, net, simulator)
     if (run / VERIFIED).exists() or VERIFIED in named:
         evidence.append(
-            examine(
+            attest(
                 "verification", "every engine agreed on this network", lambda: (None, _verified(run / VERIFIED, net))
             )
         )

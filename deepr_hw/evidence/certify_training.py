@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepr_hw.ir import IntNet, netfile
-from deepr_hw.testimony import RECORD, Evidence, examine, other_run, read_json
+from deepr_hw.testimony import RECORD, Evidence, attest, other_run, read_json
 from deepr_hw.train.checkpoint import Checkpoint, load_checkpoint
 from deepr_hw.train.loop import frozen_again
 from deepr_hw.train.runfolder import BUDGET, CHECKPOINT, CONFIG, METRICS, NET, TRAINED, Identity
@@ -23,19 +23,19 @@ def examine_training(run: Path, net: IntNet | None) -> list[Evidence]:
         checkpoint.append(load_checkpoint(run / CHECKPOINT))
         return _checkpoint(checkpoint[0], net)
 
-    last = examine("checkpoint", "connections, frozen anew to the network", frozen)
+    last = attest("checkpoint", "connections, frozen anew to the network", frozen)
     state = checkpoint[0] if checkpoint else None
     return [
-        examine("record", f"{RECORD} names network and artefacts", lambda: (None, _record(run, net))),
-        examine(
+        attest("record", f"{RECORD} names network and artefacts", lambda: (None, _record(run, net))),
+        attest(
             "training", "active after every step, smallest = largest over all epochs", lambda: _metrics(run, net, state)
         ),
-        examine(
+        attest(
             "training groups",
             "sum over the groups, each at its limit after every step",
             lambda: _groups(run, net, state),
         ),
-        examine("configuration", f"{CONFIG} is what was trained", lambda: (None, _configuration(run, net, state))),
+        attest("configuration", f"{CONFIG} is what was trained", lambda: (None, _configuration(run, net, state))),
         last,
     ]
 

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from deepr_hw.files import write_bytes
+from deepr_hw.files import read_tensors, write_bytes
 
 from .affine import IDENTITY, Affine
 from .fixed import Format
@@ -29,8 +28,6 @@ from .net import Budget, IntNet
 
 KEY = "deepr_hw.intnet"
 SCHEMA = 3
-_OUTPUT_BYTES = 48
-"""Memory that an output takes, whether connections lead to it or not: its fan-in and the bounds of its sums."""
 _INDICES = ("in_idx", "out_idx", "code")
 
 
@@ -99,12 +96,7 @@ def load(path: Path) -> IntNet:
         raise IsADirectoryError(21, "is a folder, expected an IntNet file such as net.safetensors in it", str(path))
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, TypeError, AttributeError) as error:  # types that NumPy doesn't know
-        raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
+    metadata, tensors = read_tensors(path, "safetensors file")
     try:
         if KEY not in metadata:
             raise ValueError(f"metadata {KEY}: missing, so this is no IntNet file")

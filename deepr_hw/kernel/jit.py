@@ -44,9 +44,8 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         return partial(kernel, **options)
     dispatcher = njit(nogil=True, **options)(function)
     cache = FunctionCache(function)
-    if all(hasattr(*field) for field in ((dispatcher, "_cache"), (cache, "_cache_file"))) and hasattr(
-        cache._cache_file, "_source_stamp"
-    ):
-        cache._cache_file._source_stamp = _STAMP
+    file: Any = getattr(cache, "_cache_file", None)
+    if hasattr(file, "_source_stamp") and hasattr(dispatcher, "_cache"):
+        file._source_stamp = _STAMP
         dispatcher._cache = cache
     return dispatcher

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from deepr_hw.files import write_bytes
+from deepr_hw.files import read_tensors, write_bytes
 from deepr_hw.ir.fixed import Format
 from deepr_hw.sparse_set.connections import Connections
 
@@ -106,11 +105,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path = Path(path)
     path.stat()
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, TypeError, AttributeError) as error:  # types that NumPy doesn't know
-        raise ValueError(f"{path}: not a whole checkpoint ({error}); train anew with --force") from None
+        metadata, tensors = read_tensors(path, "checkpoint")
+    except ValueError as error:
+        raise ValueError(f"{error}; train anew with --force") from None
     if (metadata.get("format"), metadata.get("schema")) != (FORMAT, SCHEMA):
         raise ValueError(
             f"{path}: metadata format = {metadata.get('format')!r} {metadata.get('schema')}: expected "

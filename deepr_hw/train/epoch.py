@@ -134,8 +134,9 @@ def _count(net: Arrays, groups: Groups) -> None:
 
 def _rule(config: Config, model: Model, prior: Prior) -> Rule:
     rows = [(1.0, 0.0, 0.0) if fmt is None else (1 / fmt.step, fmt.lo, fmt.hi) for fmt in model.w_formats]
-    t, method = config.training, METHODS[config.training.method]
-    budget = make_partition(config.budget, model.shapes, config.network.bias)
+    t, method, lowest = config.training, METHODS[config.training.method], 0.0
+    if method.walks:
+        lowest = method.theta_min(config, make_partition(config.budget, model.shapes, config.network.bias))
     return Rule(
         prior.l1,
         prior.idle,
@@ -146,7 +147,7 @@ def _rule(config: Config, model: Model, prior: Prior) -> Rule:
         t.beta2,
         method.rewires,
         method.walks,
-        method.theta_min(config, budget),
+        lowest,
         model.use_bias,
         model.quantized,
         np.array(rows, np.float32),

@@ -114,7 +114,7 @@ def train_in(
 
     state = begin(resume)
     if not (len(state.history) == config.training.epochs or exhausted(state.history, config.training.patience)):
-        runfolder.clear(folder, runfolder.MADE_OF_NET)
+        runfolder.clear(folder, runfolder.made_of_net(folder))
         runfolder.clear(folder, set(runfolder.TRAINED) - ({runfolder.CHECKPOINT} if state.history else set()))
     write_text(folder / runfolder.CONFIG, identity.config)
     write_text(metrics, "".join(as_line(m, identity.run) for m in state.history))

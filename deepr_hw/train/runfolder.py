@@ -22,7 +22,7 @@ import numpy as np
 
 from deepr_hw.data import Dataset
 from deepr_hw.files import folder_for, write_text
-from deepr_hw.testimony import RECORD
+from deepr_hw.testimony import RECORD, artefacts
 from deepr_hw.version import __version__
 
 from .config import Config, dump_config
@@ -32,8 +32,8 @@ BUDGET, NET = "budget.json", "net.safetensors"
 TRAINED = (CONFIG, METRICS, CHECKPOINT, BUDGET, NET, RECORD)
 """What training leaves in the folder of a run."""
 
-MADE_OF_NET = ("onnx", "hls4ml", "rtl", "verify.json", "certificate.json", "report.html", "report.png")
-"""What is made of the network and may never stand beside another one."""
+_MADE_OF_NET = ("onnx", "hls4ml", "rtl", "verify.json", "certificate.json", "report.html", "report.png")
+"""What is made of the network and may never stand beside another one, whatever the record says."""
 
 _OUTSIDE_ID = ("training.epochs", "data.name")
 
@@ -148,7 +148,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _check_use(folder: Path, resume: bool, force: bool) -> None:
-    found = [name for name in (*TRAINED, *MADE_OF_NET) if (folder / name).exists()]
+    found = [name for name in (*TRAINED, *sorted(made_of_net(folder))) if (folder / name).exists()]
     if force or not found:
         return
     if not resume:
@@ -158,6 +158,12 @@ def _check_use(folder: Path, resume: bool, force: bool) -> None:
         )
     if CHECKPOINT not in found and NET in found:
         raise ValueError(f"{folder}: has no {CHECKPOINT} to go on from; --force puts a new run in its place")
+
+
+def made_of_net(folder: Path) -> set[str]:
+    """Files and folders directly in ``folder`` that are made of a network, those of further targets by its record."""
+    named = {Path(name).parts[0] for name in artefacts(folder) if Path(name).parts}
+    return {*_MADE_OF_NET, *(name for name in named - {*TRAINED, ".."} if not Path(name).is_absolute())}
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:
@@ -170,12 +176,12 @@ def clear(folder: Path, names: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_record(folder: Path, run: str, artefacts: Iterable[str] = ()) -> None:
+def write_record(folder: Path, run: str, made: Iterable[str] = ()) -> None:
     """Write ``run.json``: the run's id, the SHA-256 of its network's file and all that belongs to it, as paths within
-    ``folder``; ``artefacts`` are those that were made of the network."""
+    ``folder``; ``made`` are those that were made of the network."""
     record = {
         "run": run,
         "intnet": hashlib.sha256((folder / NET).read_bytes()).hexdigest(),
-        "artefacts": [*TRAINED, *artefacts],
+        "artefacts": [*TRAINED, *made],
     }
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")

@@ -5,8 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from deepr_hw.ir import IntNet
-from deepr_hw.testimony import Evidence, difference
-from deepr_hw.testimony import examine as look_at
+from deepr_hw.testimony import Evidence, attest, difference
 
 from .arrays import count_connections
 
@@ -16,7 +15,7 @@ _OF_THE_PLACE = ("build_lib.sh", "hls4ml_config.yml", "build_opt.tcl")
 
 def examine(run: Path, net: IntNet | None, simulator: str) -> list[Evidence]:
     """Evidence on the project in the folder ``run``."""
-    return [look_at("hls4ml", "initializers of the C++ weight arrays", partial(_look, run / "hls4ml", net))]
+    return [attest("hls4ml", "initializers of the C++ weight arrays", partial(_look, run / "hls4ml", net))]
 
 
 def _look(folder: Path, net: IntNet | None) -> tuple[int, str | None]:

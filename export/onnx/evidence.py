@@ -9,8 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from deepr_hw.ir import IntNet, netfile
-from deepr_hw.testimony import Evidence, artefacts, other_run
-from deepr_hw.testimony import examine as look_at
+from deepr_hw.testimony import Evidence, artefacts, attest, other_run
 
 from . import integer, qdq, qonnx_export
 from .count import count_connections
@@ -20,7 +19,7 @@ def examine(run: Path, net: IntNet | None, simulator: str) -> list[Evidence]:
     """Evidence on every .onnx file in the folder ``run``, and those that its record names."""
     found = {f"onnx/{path.relative_to(run / 'onnx')}" for path in (run / "onnx").rglob("*.onnx")}
     return [
-        look_at(f"onnx {Path(name).stem}", "positions by walking the graph", partial(_look, run / name, net))
+        attest(f"onnx {Path(name).stem}", "positions by walking the graph", partial(_look, run / name, net))
         for name in sorted(found | {name for name in artefacts(run) if name.endswith(".onnx")})
     ]
 

@@ -14,7 +14,7 @@ from deepr_hw.files import check_folder, write_text
 from deepr_hw.ir import IntNet, netfile
 from deepr_hw.targets import TARGETS
 from deepr_hw.train.config import load_config
-from deepr_hw.train.runfolder import MADE_OF_NET, NET, claim, clear, write_record
+from deepr_hw.train.runfolder import NET, claim, clear, made_of_net, write_record
 
 from . import Outcome
 from .networks import check_verification, print_info, verify_net
@@ -37,7 +37,7 @@ def run(args: Namespace) -> Outcome:
     _check_tools(args, len(dataset.x_test))
     with claim(args.out, args.resume, args.force) as folder:
         trained, _ = train_claimed(args, config, dataset)
-        clear(folder, {*MADE_OF_NET, *(target for target, _ in artefacts().values())})
+        clear(folder, {*made_of_net(folder), *(target for target, _ in artefacts().values())})
         net = netfile.load(folder / NET)
         print_info(describe(net, folder / NET))
         exported = {name: _export(net, folder, target, options) for name, (target, options) in artefacts().items()}
